@@ -1,0 +1,1 @@
+"""Command line and web: parse, call, show."""

@@ -1,0 +1,1 @@
+"""Scoring frames against ground truth."""

@@ -1,0 +1,1 @@
+"""FM: optical flow between neighbouring frames."""

@@ -1,0 +1,123 @@
+"""The packaged model's f4 autoencoder: it codes what a low-resolution frame cannot carry.
+
+A plain autoencoder with 4 channels at a quarter of the side has to spend them on what the LR frame already shows. This
+one codes the *residual* y - bicubic(x) and lets the decoder see x, so all four channels hold detail:
+
+    z  = E(y - up(x), x)          4 x h x w, normalised to zero mean and unit variance per channel
+    y' = up(x) + D(z, x)          up = bicubic x4, align_corners=False
+
+A change to the paper's decoder that only our own small models use (docs/deviations.md). The latent grid equals the LR
+grid, as in the paper, so OGWM, FTCM and the sampler do not know the difference.
+
+No layer normalises over space: a crop and a full frame give the same values in the interior.
+"""
+
+from __future__ import annotations
+
+import torch
+from diffusers.configuration_utils import ConfigMixin, register_to_config
+from diffusers.models.modeling_utils import ModelMixin
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+__all__ = ["FACTOR", "ResidualAutoencoder", "upsample_lr"]
+
+FACTOR = 4
+"""Side of an HR frame over side of its latent: x4, as the paper's f4 autoencoder."""
+
+
+def upsample_lr(lr: Tensor) -> Tensor:
+    """N 3 h w -> N 3 4h 4w: bicubic, pixel centres aligned (align_corners=False), no antialiasing; range kept."""
+    return F.interpolate(lr, scale_factor=FACTOR, mode="bicubic", align_corners=False)
+
+
+class _ResidualBlock(nn.Module):
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.conv1 = nn.Conv2d(width, width, 3, padding=1)
+        self.conv2 = nn.Conv2d(width, width, 3, padding=1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x + self.conv2(F.silu(self.conv1(F.silu(x))))
+
+
+def _trunk(in_channels: int, width: int, blocks: int, out_channels: int) -> nn.Sequential:
+    return nn.Sequential(
+        nn.Conv2d(in_channels, width, 3, padding=1),
+        *(_ResidualBlock(width) for _ in range(blocks)),
+        nn.SiLU(),
+        nn.Conv2d(width, out_channels, 3, padding=1),
+    )
+
+
+class ResidualAutoencoder(ModelMixin, ConfigMixin):
+    """f4 autoencoder of the residual y - bicubic(x), conditioned on the LR frame x.
+
+    Args:
+        latent_channels: channels of the latent; the denoiser's `out_channels`.
+        width: channels of the convolutions at the latent's resolution.
+        encoder_blocks: residual blocks in the encoder.
+        decoder_blocks: residual blocks in the decoder, all at the latent's resolution.
+        detail_width: channels of the decoder's last stage at twice the latent's resolution, which keeps sub-pixel
+            shuffling from printing a grid.
+        latents_mean: per-channel mean of raw latents over the training set; None before it was measured.
+        latents_std: per-channel standard deviation of raw latents; None before it was measured.
+    """
+
+    _supports_gradient_checkpointing = False
+
+    @register_to_config
+    def __init__(
+        self,
+        *,
+        latent_channels: int = 4,
+        width: int = 96,
+        encoder_blocks: int = 4,
+        decoder_blocks: int = 8,
+        detail_width: int = 48,
+        latents_mean: tuple[float, ...] | None = None,
+        latents_std: tuple[float, ...] | None = None,
+    ) -> None:
+        super().__init__()
+        rgb = 3
+        self.encoder = _trunk(rgb * FACTOR**2 + rgb, width, encoder_blocks, latent_channels)
+        self.decoder = _trunk(latent_channels + rgb, width, decoder_blocks, detail_width * 4)
+        self.detail = nn.Sequential(
+            nn.PixelShuffle(2),
+            nn.SiLU(),
+            nn.Conv2d(detail_width, detail_width, 3, padding=1),
+            nn.SiLU(),
+            nn.Conv2d(detail_width, rgb * 4, 3, padding=1),
+            nn.PixelShuffle(2),
+        )
+
+    def _statistics(self, like: Tensor) -> tuple[Tensor, Tensor]:
+        channels = self.config.latent_channels
+        mean = self.config.latents_mean or (0.0,) * channels
+        std = self.config.latents_std or (1.0,) * channels
+        return like.new_tensor(mean).view(1, -1, 1, 1), like.new_tensor(std).view(1, -1, 1, 1)
+
+    def encode(self, hr: Tensor, lr: Tensor) -> Tensor:
+        """Latent of an HR frame given its LR version; deterministic.
+
+        Args:
+            hr: N 3 4h 4w in [-1, 1].
+            lr: N 3 h w in [-1, 1].
+
+        Returns:
+            N C h w, zero mean and unit variance per channel over the training set.
+        """
+        detail = F.pixel_unshuffle(hr - upsample_lr(lr), FACTOR)
+        raw = self.encoder(torch.cat([detail, lr], dim=1))
+        mean, std = self._statistics(raw)
+        return (raw - mean) / std
+
+    def decode(self, latents: Tensor, lr: Tensor) -> Tensor:
+        """HR frame of a latent, given the LR frame: N C h w and N 3 h w in [-1, 1] -> N 3 4h 4w, about [-1, 1]."""
+        mean, std = self._statistics(latents)
+        raw = latents * std + mean
+        return upsample_lr(lr) + self.detail(self.decoder(torch.cat([raw, lr], dim=1)))
+
+    def forward(self, hr: Tensor, lr: Tensor) -> Tensor:
+        """Reconstruction decode(encode(hr, lr), lr): N 3 4h 4w in [-1, 1] -> the same shape."""
+        return self.decode(self.encode(hr, lr), lr)

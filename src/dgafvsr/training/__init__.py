@@ -1,0 +1,1 @@
+"""Training the autoencoder, the denoiser and the guidance network."""

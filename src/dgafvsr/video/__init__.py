@@ -1,0 +1,1 @@
+"""Frames at the edge: readers and writers of video files and picture folders."""
