@@ -25,9 +25,7 @@ class DGAFVSRError(Exception):
 
     exit_code = 1
 
-    def __init__(
-        self, what: str, *, got: object = None, expected: object = None, remedy: str | None = None
-    ) -> None:
+    def __init__(self, what: str, *, got: object = None, expected: object = None, remedy: str | None = None) -> None:
         self.what, self.got, self.expected, self.remedy = what, got, expected, remedy
         parts = [what]
         parts += [f"Got: {got}"] if got is not None else []

@@ -1,0 +1,67 @@
+"""FTCM: from the neighbour's x0 estimate to the residuals that guide one frame at one step.
+
+    residuals = Conv0(G_U(<z_t, x, OGWM(z~_{t->0} of the neighbour)>))
+
+The sampler and the training objective both call this, so they cannot drift apart.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from torch import Tensor
+
+from dgafvsr.models.guidance_unet import GuidanceUNet
+from dgafvsr.models.guided_unet import GuidanceResiduals
+from dgafvsr.sampling.ogwm import OGWM
+
+__all__ = ["FTCM"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class FTCM:
+    """The paper's guidance: alignment in the feature domain, dense residuals from a full U-Net.
+
+    Args:
+        network: G_U.
+        ogwm: how the neighbour's estimate is aligned.
+    """
+
+    network: GuidanceUNet
+    ogwm: OGWM
+
+    def keep(self, flow: Tensor) -> Tensor:
+        """What the alignment needs of an N 2 4h 4w flow (`OGWM.keep`)."""
+        return self.ogwm.keep(flow)
+
+    def align(self, neighbor_x0: Tensor, neighbor_lr: Tensor, kept: Tensor) -> Tensor:
+        """The neighbour's x0 estimate on the current frame's grid: N 4 h w; its LR frame is not needed."""
+        del neighbor_lr
+        return self.ogwm(neighbor_x0, kept)
+
+    def residuals(
+        self,
+        *,
+        latents: Tensor,
+        lr: Tensor,
+        aligned: Tensor,
+        timestep: Tensor | float | int,
+        prompt_embeds: Tensor | None = None,
+        class_labels: Tensor | None = None,
+    ) -> GuidanceResiduals:
+        """Residuals for D_U.
+
+        Args:
+            latents: noisy latents z_t, N 4 h w, as D_U gets them.
+            lr: LR frames in [-1, 1], N 3 h w.
+            aligned: what `align` returned, N 4 h w.
+            timestep: the diffusion time t.
+            prompt_embeds: ignored: G_U has no attention.
+            class_labels: N noise levels, or None.
+
+        Returns:
+            One residual a stage, in G_U's type.
+        """
+        del prompt_embeds
+        dtype = self.network.dtype
+        return self.network(latents.to(dtype), lr.to(dtype), aligned.to(dtype), timestep, class_labels=class_labels)
