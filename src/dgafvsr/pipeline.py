@@ -232,7 +232,7 @@ class DGAFVSRPipeline(DiffusionPipeline):
         guidance = self._guidance() if guided else None
         request = _Request(
             lr=lr,
-            steps=num_inference_steps or self.default_steps,
+            steps=self.default_steps if num_inference_steps is None else num_inference_steps,
             seed=seed,
             first_frame=first_frame,
             noise_level=level,

@@ -17,6 +17,7 @@ from __future__ import annotations
 import torch
 from diffusers.configuration_utils import ConfigMixin, register_to_config
 from diffusers.models.modeling_utils import ModelMixin
+from diffusers.utils.accelerate_utils import apply_forward_hook
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -90,6 +91,8 @@ class ResidualAutoencoder(ModelMixin, ConfigMixin):
             nn.Conv2d(detail_width, rgb * 4, 3, padding=1),
             nn.PixelShuffle(2),
         )
+        self.use_tiling = False
+        self.tile = 128
 
     def _statistics(self, like: Tensor) -> tuple[Tensor, Tensor]:
         channels = self.config.latent_channels
@@ -97,6 +100,7 @@ class ResidualAutoencoder(ModelMixin, ConfigMixin):
         std = self.config.latents_std or (1.0,) * channels
         return like.new_tensor(mean).view(1, -1, 1, 1), like.new_tensor(std).view(1, -1, 1, 1)
 
+    @apply_forward_hook
     def encode(self, hr: Tensor, lr: Tensor) -> Tensor:
         """Latent of an HR frame given its LR version; deterministic.
 
@@ -112,11 +116,38 @@ class ResidualAutoencoder(ModelMixin, ConfigMixin):
         mean, std = self._statistics(raw)
         return (raw - mean) / std
 
+    @apply_forward_hook
     def decode(self, latents: Tensor, lr: Tensor) -> Tensor:
         """HR frame of a latent, given the LR frame: N C h w and N 3 h w in [-1, 1] -> N 3 4h 4w, about [-1, 1]."""
         mean, std = self._statistics(latents)
-        raw = latents * std + mean
-        return upsample_lr(lr) + self.detail(self.decoder(torch.cat([raw, lr], dim=1)))
+        inputs = torch.cat([latents * std + mean, lr], dim=1)
+        detail = self._detail_in_tiles(inputs) if self.use_tiling else self.detail(self.decoder(inputs))
+        return upsample_lr(lr) + detail
+
+    def enable_tiling(self, tile: int = 128) -> None:
+        """Decode in tiles of `tile` latent pixels a side: the same values, for less memory on large frames."""
+        self.use_tiling, self.tile = True, tile
+
+    def disable_tiling(self) -> None:
+        """Decode whole frames."""
+        self.use_tiling = False
+
+    def _detail_in_tiles(self, inputs: Tensor) -> Tensor:
+        """Tiles with a margin as wide as the decoder can see, so that nothing has to be blended."""
+        margin = 2 * self.config.decoder_blocks + 4
+        height, width = inputs.shape[-2:]
+        rows = []
+        for top in range(0, height, self.tile):
+            row = []
+            for left in range(0, width, self.tile):
+                y, x = max(top - margin, 0), max(left - margin, 0)
+                bottom, right = min(top + self.tile, height), min(left + self.tile, width)
+                window = inputs[:, :, y : bottom + margin, x : right + margin]
+                detail = self.detail(self.decoder(window))
+                crop = [slice((a - b) * FACTOR, (c - b) * FACTOR) for a, b, c in ((top, y, bottom), (left, x, right))]
+                row.append(detail[:, :, crop[0], crop[1]])
+            rows.append(torch.cat(row, dim=3))
+        return torch.cat(rows, dim=2)
 
     def forward(self, hr: Tensor, lr: Tensor) -> Tensor:
         """Reconstruction decode(encode(hr, lr), lr): N 3 4h 4w in [-1, 1] -> the same shape."""

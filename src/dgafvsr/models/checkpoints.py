@@ -42,6 +42,9 @@ __all__ = [
 ]
 
 GUIDANCE_FOLDERS = ("guidance", "dgafnet", "brushnet", "controlnet")
+SETTINGS = ("warp", "default_steps", "flow", "noise_level")
+"""What model_index.json says about a model besides its parts."""
+
 HUB_PATTERNS = ("model_index.json", "config.json", "*/*.json", "*/*.txt", "*/*.safetensors", "*.safetensors")
 HUB_IGNORED = ("*.fp16.*", "*non_ema*", "x4-upscaler*")
 
@@ -58,7 +61,7 @@ class ModelParts:
         text_encoder: CLIP text model, or None.
         tokenizer: its tokenizer, or None.
         low_res_scheduler: SD-x4's noise augmentation of LR frames, or None.
-        settings: `warp`, `default_steps`, `flow`, as far as model_index.json has them.
+        settings: those of `SETTINGS` that model_index.json has.
     """
 
     unet: GuidedUNet
@@ -139,9 +142,7 @@ def load_parts(folder: Path, *, torch_dtype: torch.dtype | None = None, with_gui
     guidance_folder = next((folder / name for name in GUIDANCE_FOLDERS if (folder / name).is_dir()), None)
     guidance = load_guidance(guidance_folder, torch_dtype=dtype) if guidance_folder and with_guidance else None
     text_encoder, tokenizer = load_text_parts(folder, dtype) if unet_needs_prompt(unet) else (None, None)
-    settings: dict[str, Any] = {
-        key: index[key] for key in ("warp", "default_steps", "flow", "noise_level") if key in index
-    }
+    settings: dict[str, Any] = {key: index[key] for key in SETTINGS if key in index}
     low_res = folder / "low_res_scheduler"
     return ModelParts(
         unet=unet,

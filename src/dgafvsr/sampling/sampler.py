@@ -206,6 +206,8 @@ class _Stepper:
 
     def __init__(self, scheduler: Any, frames: int, steps: int, eta: float, device: torch.device) -> None:
         scheduler = copy.deepcopy(scheduler)
+        if not all(hasattr(scheduler, name) for name in ("init_noise_sigma", "scale_model_input", "alphas_cumprod")):
+            raise _no_estimate(scheduler)
         trained = scheduler.config.num_train_timesteps
         if not 1 <= steps <= trained:
             raise UsageError("The number of steps is out of range", got=steps, expected=f"1 to {trained}")
@@ -240,13 +242,16 @@ class _Stepper:
 
     def _estimate(self, prediction: Tensor, noisy: Tensor, timestep: Tensor, scheduler: Any) -> Tensor:
         """x0 of schedulers that do not return it but share the variance-preserving process."""
-        alphas = getattr(scheduler, "alphas_cumprod", None)
-        if alphas is None or self.init_noise_sigma != 1.0:
-            raise ModelError(
-                "This scheduler gives no x0 estimate, which the guidance is made of",
-                got=type(scheduler).__name__,
-                expected="one whose step returns pred_original_sample, such as DDPM or DDIM",
-                remedy="choose another scheduler",
-            )
+        if self.init_noise_sigma != 1.0:
+            raise _no_estimate(scheduler)
         kind = check_prediction_type(scheduler.config.prediction_type)
-        return to_x0(prediction, noisy, alphas[int(timestep)], kind)
+        return to_x0(prediction, noisy, scheduler.alphas_cumprod[int(timestep)], kind)
+
+
+def _no_estimate(scheduler: Any) -> ModelError:
+    return ModelError(
+        "This scheduler gives no x0 estimate, which the guidance is made of",
+        got=type(scheduler).__name__,
+        expected="one whose step returns pred_original_sample, such as DDPM or DDIM",
+        remedy="choose another scheduler",
+    )

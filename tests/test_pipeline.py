@@ -1,0 +1,177 @@
+import numpy as np
+import pytest
+import torch
+from diffusers import DDPMScheduler
+from PIL import Image
+
+from dgafvsr import DGAFVSRPipeline
+from dgafvsr.errors import InputError, ModelError, UsageError
+from dgafvsr.flow.fm import bidirectional_flows
+from dgafvsr.sampling.noise import SequentialNoise
+from tests import factories
+
+CLIP = factories.clip()
+T, H, W = CLIP.shape[:3]
+
+
+@pytest.fixture(scope="module")
+def pipe():
+    return factories.pipeline()
+
+
+def test_output_types_hold_the_same_frames(pipe):
+    array = pipe(CLIP).frames
+    assert array.shape == (T, 4 * H, 4 * W, 3)
+    assert 0 <= array.min() < array.max() <= 1
+    tensor = pipe(CLIP, output_type="pt").frames
+    assert np.array_equal(tensor.permute(0, 2, 3, 1).numpy(), array)
+    pictures = pipe(CLIP, output_type="pil").frames
+    assert np.array_equal(np.stack(pictures), (array * 255).round().astype(np.uint8))
+    assert pipe(CLIP, output_type="latent").frames.shape == (T, 4, H, W)
+
+
+def test_inputs_of_every_kind_mean_the_same_clip(pipe):
+    expected = pipe(CLIP).frames
+    floats = CLIP.astype(np.float32) / 255
+    tensor = torch.from_numpy(floats).permute(0, 3, 1, 2)
+    pictures = [Image.fromarray(frame) for frame in CLIP]
+    assert all(np.array_equal(pipe(frames).frames, expected) for frames in (floats, tensor, pictures))
+
+
+def test_same_seed_same_frames_and_another_seed_others(pipe):
+    first, again, other = (pipe(CLIP, seed=seed).frames for seed in (4, 4, 5))
+    assert np.array_equal(first, again)
+    assert not np.array_equal(first, other)
+
+
+def test_inputs_are_not_written_to(pipe):
+    frames, latents = CLIP.copy(), torch.randn(T, 4, H, W)
+    before = latents.clone()
+    pipe(frames, latents=latents)
+    assert np.array_equal(frames, CLIP)
+    assert torch.equal(latents, before)
+
+
+def test_given_flows_are_what_would_have_been_computed(pipe):
+    lr = torch.from_numpy(CLIP).permute(0, 3, 1, 2).float() / 255
+    from dgafvsr.flow.dis import DISFlow
+
+    flows = bidirectional_flows(lr, DISFlow())
+    assert np.array_equal(pipe(CLIP, flows=(flows.forward, flows.backward)).frames, pipe(CLIP).frames)
+
+
+def test_guidance_matters_and_can_be_left_out(pipe):
+    assert not np.array_equal(pipe(CLIP).frames, pipe(CLIP, guided=False).frames)
+
+
+def test_unguided_frames_do_not_depend_on_windows(pipe):
+    """Noise belongs to the frame's index, so only guidance can tell windows apart."""
+    long = factories.clip(frames=7)
+    whole = pipe(long, guided=False).frames
+    assert np.allclose(pipe(long, guided=False, window=3, overlap=1).frames, whole, atol=1e-5)
+    assert np.allclose(pipe(long[4:], guided=False, first_frame=4).frames, whole[4:], atol=1e-5)
+
+
+def test_windows_in_lockstep_equal_windows_in_turn(pipe):
+    long = factories.clip(frames=8)
+    in_turn = pipe(long, window=3, overlap=1).frames
+    assert np.allclose(pipe(long, window=3, overlap=1, window_batch=4).frames, in_turn, atol=1e-4)
+
+
+@pytest.mark.parametrize("frames", [1, 2])
+def test_short_clips(pipe, frames):
+    assert len(pipe(CLIP[:frames]).frames) == frames
+
+
+def test_scheduler_can_be_replaced(pipe):
+    frames = pipe(CLIP, scheduler=DDPMScheduler(prediction_type="v_prediction"), num_inference_steps=3).frames
+    assert not np.array_equal(frames, pipe(CLIP, num_inference_steps=3).frames)
+
+
+def test_listeners_hear_every_visit_and_every_sweep(pipe):
+    visits, sweeps = [], []
+    pipe(
+        CLIP,
+        num_inference_steps=3,
+        on_event=lambda event: visits.append((event.step, event.frame)),
+        callback_on_step_end=lambda _, step, timestep, state: sweeps.append((step, state["latents"].shape)),
+    )
+    assert len(visits) == 3 * T
+    assert sweeps == [(step, (1, T, 4, H, W)) for step in range(3)]
+
+
+def test_vae_tiling_keeps_the_frames(pipe):
+    whole = pipe(CLIP).frames
+    pipe.vae.enable_tiling(tile=8)
+    tiled = pipe(CLIP).frames
+    pipe.disable_vae_tiling()
+    assert np.allclose(tiled, whole, atol=1e-5)
+
+
+def test_saved_pipeline_is_the_same(pipe, tmp_path):
+    pipe.save_pretrained(tmp_path)
+    again = DGAFVSRPipeline.from_pretrained(tmp_path)
+    assert again.default_steps == 2
+    assert np.array_equal(again(CLIP).frames, pipe(CLIP).frames)
+
+
+def test_half_precision_is_close(pipe, tmp_path):
+    pipe.save_pretrained(tmp_path)
+    half = DGAFVSRPipeline.from_pretrained(tmp_path, torch_dtype=torch.bfloat16)
+    assert half.unet.dtype == half.vae.dtype == torch.bfloat16
+    difference = np.abs(half(CLIP).frames - pipe(CLIP).frames)
+    assert difference.mean() < 0.02  # bfloat16 has 8 bits; a random network with two steps hardly damps them
+
+
+def test_class_labels_follow_the_noise_level():
+    unet = factories.denoiser(num_class_embeds=9)
+    pipe = factories.pipeline(unet=unet, guidance=factories.guidance(unet), low_res_scheduler=DDPMScheduler())
+    assert not np.array_equal(pipe(CLIP, noise_level=0).frames, pipe(CLIP, noise_level=8).frames)
+    with pytest.raises(UsageError, match="0 to 8"):
+        pipe(CLIP, noise_level=9)
+
+
+@pytest.mark.parametrize(
+    ("frames", "message"),
+    [
+        ([], "no frames"),
+        (CLIP[:0], "wrong shape"),
+        (CLIP[..., :2], "wrong shape"),
+        (CLIP.astype(np.float32), "out of range"),
+        (CLIP[:, :15], "too small"),
+        (torch.full((1, 3, 16, 16), float("nan")), "out of range"),
+        ([Image.new("RGB", (16, 16)), Image.new("RGB", (16, 17))], "differ in size"),
+        (["a.png"], "not a picture"),
+    ],
+)
+def test_unusable_frames_are_refused(pipe, frames, message):
+    with pytest.raises(InputError, match=message):
+        pipe(frames)
+
+
+@pytest.mark.parametrize(
+    ("options", "error"),
+    [
+        ({"latents": torch.zeros(T, 4, H, W + 1)}, InputError),
+        ({"flows": (torch.zeros(T, 2, 4 * H, 4 * W),) * 2}, InputError),
+        ({"output_type": "gif"}, UsageError),
+        ({"window": 2, "overlap": 2}, UsageError),
+        ({"window_batch": 0}, UsageError),
+        ({"noise_level": 3}, UsageError),
+        ({"num_inference_steps": 0}, UsageError),
+        ({"window": 2, "noise": SequentialNoise(torch.Generator())}, UsageError),
+    ],
+)
+def test_options_that_do_not_fit_are_refused(pipe, options, error):
+    with pytest.raises(error):
+        pipe(CLIP, **options)
+
+
+def test_values_that_are_not_numbers_are_an_error(pipe):
+    with pytest.raises(ModelError, match="not numbers"):
+        pipe(CLIP, latents=torch.full((T, 4, H, W), float("nan")))
+
+
+def test_unknown_warp_is_refused():
+    with pytest.raises(ModelError, match="warp convention"):
+        factories.pipeline(warp="sideways")
