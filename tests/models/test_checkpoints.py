@@ -43,7 +43,7 @@ def test_missing_part_is_named(folder, part):
 
 def test_missing_index_is_named(folder):
     (folder / "model_index.json").unlink()
-    with pytest.raises(ModelError, match="lacks the file model_index.json"):
+    with pytest.raises(ModelError, match=r"lacks the file model_index\.json"):
         load_parts(folder)
 
 

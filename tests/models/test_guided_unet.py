@@ -44,20 +44,13 @@ def test_encoder_residuals_equal_upstreams_controlnet_arguments(attention):
     unet = factories.denoiser(attention=attention)
     sample, timestep, prompt = inputs(16, 24, attention)
     reference = upstream(unet)
-    skips, mid = skip_shapes(unet, sample)
-    skips, mid = [torch.randn(shape) for shape in skips], torch.randn(mid)
+    shapes = factories.guidance(unet)(sample[:, :4], sample[:, 4:], sample[:, :4], 5)
+    skips, mid = [torch.randn_like(residual) for residual in shapes.down], torch.randn_like(shapes.mid)
     expected = reference(
         sample, timestep, prompt, down_block_additional_residuals=skips, mid_block_additional_residual=mid
     ).sample
     ours = unet(sample, timestep, prompt, residuals=EncoderResiduals(skips=tuple(skips), mid=mid)).sample
     assert torch.equal(ours, expected)
-
-
-def skip_shapes(unet, sample):
-    shapes = {"mid": None, "skips": []}
-    residuals = factories.guidance(unet)(sample[:, :4], sample[:, 4:], sample[:, :4], 5)
-    shapes["skips"] = [residual.shape for residual in residuals.down]
-    return shapes["skips"], residuals.mid.shape
 
 
 @torch.no_grad()
