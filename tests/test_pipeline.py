@@ -8,6 +8,7 @@ from dgafvsr import DGAFVSRPipeline
 from dgafvsr.errors import InputError, ModelError, UsageError
 from dgafvsr.flow.fm import bidirectional_flows
 from dgafvsr.sampling.noise import SequentialNoise
+from dgafvsr.sampling.ogwm import OGWM
 from tests import factories
 
 CLIP = factories.clip()
@@ -172,6 +173,23 @@ def test_values_that_are_not_numbers_are_an_error(pipe):
         pipe(CLIP, latents=torch.full((T, 4, H, W), float("nan")))
 
 
-def test_unknown_warp_is_refused():
-    with pytest.raises(ModelError, match="warp convention"):
-        factories.pipeline(warp="sideways")
+@pytest.mark.parametrize("setting", [{"warp": "sideways"}, {"initial_noise": "loud"}])
+def test_unknown_settings_are_refused(setting):
+    with pytest.raises(ModelError, match="Unknown setting"):
+        factories.pipeline(**setting)
+
+
+def test_ablations_replace_the_warp():
+    pipe = factories.pipeline()
+    whole = pipe(CLIP).frames
+    pipe.ogwm = OGWM(rescaling="bicubic")
+    assert not np.array_equal(pipe(CLIP).frames, whole)
+
+
+def test_shared_initial_noise_makes_still_frames_alike():
+    still = np.repeat(CLIP[:1], 3, axis=0)
+    own, shared = (
+        factories.pipeline(initial_noise=kind)(still, guided=False).frames for kind in ("independent", "shared")
+    )
+    assert np.array_equal(shared[0], shared[2])
+    assert not np.array_equal(own[0], own[2])

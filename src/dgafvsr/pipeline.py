@@ -25,7 +25,7 @@ from dgafvsr.models.guidance_unet import GuidanceUNet
 from dgafvsr.models.latent_codec import LatentCodec
 from dgafvsr.models.prompt import embed_prompt
 from dgafvsr.sampling.ftcm import FTCM
-from dgafvsr.sampling.noise import KeyedNoise, NoiseSource, initial_latents
+from dgafvsr.sampling.noise import InitialNoise, KeyedNoise, NoiseSource, initial_latents
 from dgafvsr.sampling.ogwm import OGWM, Convention
 from dgafvsr.sampling.sampler import Guidance, Sampler, SamplerInput, StepEvent
 from dgafvsr.sampling.stablevsr import PixelGuidance
@@ -82,6 +82,11 @@ class DGAFVSRPipeline(DiffusionPipeline):
         default_steps: T when the call names none.
         flow: name of the flow backend, see `dgafvsr.flow.estimator`.
         noise_level: class label of checkpoints that have one, when the call names none.
+        initial_noise: `independent` or `shared` between frames, see `dgafvsr.sampling.noise`.
+
+    Attributes:
+        ogwm: the warp of FTCM; replace it to run the paper's ablations.
+        flow_estimator: FM's estimator, made from `flow` at the first call unless it is set before.
 
     Example:
         >>> pipe = DGAFVSRPipeline.from_pretrained()  # the packaged model
@@ -105,10 +110,12 @@ class DGAFVSRPipeline(DiffusionPipeline):
         default_steps: int = 50,
         flow: str = "raft_large",
         noise_level: int = 0,
+        initial_noise: InitialNoise = "independent",
     ) -> None:
         super().__init__()
-        if warp not in get_args(Convention):
-            raise ModelError("Unknown warp convention", got=warp, expected=", ".join(get_args(Convention)))
+        for value, kind in ((warp, Convention), (initial_noise, InitialNoise)):
+            if value not in get_args(kind):
+                raise ModelError("Unknown setting of a model", got=value, expected=" or ".join(get_args(kind)))
         if guidance is not None:
             check_guidance_fits(guidance, unet)
         self.register_modules(
@@ -120,7 +127,10 @@ class DGAFVSRPipeline(DiffusionPipeline):
             tokenizer=tokenizer,
             low_res_scheduler=low_res_scheduler,
         )
-        self.register_to_config(warp=warp, default_steps=default_steps, flow=flow, noise_level=noise_level)
+        self.register_to_config(
+            warp=warp, default_steps=default_steps, flow=flow, noise_level=noise_level, initial_noise=initial_noise
+        )
+        self.ogwm = OGWM(convention=warp)
         self.flow_estimator: FlowEstimator | None = None
 
     @classmethod
@@ -275,7 +285,8 @@ class DGAFVSRPipeline(DiffusionPipeline):
         clips, latents, noises, flows = [], [], [], []
         for window in windows:
             frames = slice(window.start, window.stop)
-            keyed = KeyedNoise(seed=request.seed, first_frame=request.first_frame + window.start)
+            first = request.first_frame + window.start
+            keyed = KeyedNoise(seed=request.seed, first_frame=first, initial_noise=self.config.initial_noise)
             noise = request.noise or keyed
             lr = request.lr[frames].to(device)
             if request.latents is not None:
@@ -319,8 +330,8 @@ class DGAFVSRPipeline(DiffusionPipeline):
         if self.guidance is None:
             return None
         if isinstance(self.guidance, GuidanceUNet):
-            return FTCM(network=self.guidance, ogwm=OGWM(convention=self.config.warp))
-        return PixelGuidance(network=self.guidance, codec=LatentCodec(self.vae), convention=self.config.warp)
+            return FTCM(network=self.guidance, ogwm=self.ogwm)
+        return PixelGuidance(network=self.guidance, codec=LatentCodec(self.vae), convention=self.ogwm.convention)
 
     def _sampler(self, guidance: Guidance | None, scheduler: Any, eta: float) -> Sampler:
         prompt = None

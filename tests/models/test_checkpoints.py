@@ -22,7 +22,13 @@ def folder(tmp_path):
 
 def test_every_part_is_read_back(folder):
     parts = load_parts(folder)
-    assert parts.settings == {"warp": "released", "default_steps": 2, "flow": "dis", "noise_level": 0}
+    assert parts.settings == {
+        "warp": "released",
+        "default_steps": 2,
+        "flow": "dis",
+        "noise_level": 0,
+        "initial_noise": "independent",
+    }
     assert torch.equal(parts.unet.conv_in.weight, factories.denoiser().conv_in.weight)
     assert isinstance(parts.guidance, GuidanceUNet)
     assert not parts.unet.training

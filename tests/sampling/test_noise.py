@@ -11,6 +11,13 @@ def test_noise_belongs_to_the_frames_index_whatever_the_window():
     assert torch.equal(whole[2:5], window)
 
 
+def test_shared_noise_is_the_same_for_every_frame_and_window():
+    first = initial_latents(KeyedNoise(seed=9, initial_noise="shared"), 3, SHAPE)
+    later = initial_latents(KeyedNoise(seed=9, first_frame=7, initial_noise="shared"), 2, SHAPE)
+    assert torch.equal(first[0], first[2])
+    assert torch.equal(first[:2], later)
+
+
 def test_frames_steps_purposes_and_seeds_draw_differently():
     noise = KeyedNoise(seed=1)
     generators = [noise.initial(0), noise.initial(1), noise.step(0, 0), noise.step(1, 0), KeyedNoise(seed=2).initial(0)]

@@ -11,12 +11,15 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Literal, Protocol
 
 import torch
 from torch import Tensor
 
-__all__ = ["KeyedNoise", "NoiseSource", "SequentialNoise", "initial_latents"]
+__all__ = ["InitialNoise", "KeyedNoise", "NoiseSource", "SequentialNoise", "initial_latents"]
+
+InitialNoise = Literal["independent", "shared"]
+"""Whether every frame starts from noise of its own (the paper), or all frames of a shot from the same."""
 
 
 class NoiseSource(Protocol):
@@ -38,14 +41,16 @@ class KeyedNoise:
     Args:
         seed: the user's seed.
         first_frame: index of the window's first frame in the shot.
+        initial_noise: `independent` is the paper's; `shared` flickers less, but its grain stays put on the screen.
     """
 
     seed: int
     first_frame: int = 0
+    initial_noise: InitialNoise = "independent"
 
     def initial(self, frame: int) -> torch.Generator:
         """See `NoiseSource.initial`."""
-        return self.generator("initial", frame)
+        return self.generator("initial", frame if self.initial_noise == "independent" else -self.first_frame)
 
     def step(self, step: int, frame: int) -> torch.Generator:
         """See `NoiseSource.step`."""
