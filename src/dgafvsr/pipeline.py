@@ -7,9 +7,8 @@ This file only connects the rooms; every step of the method has its own file in 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
-from itertools import groupby
 from pathlib import Path
 from typing import Any, get_args
 
@@ -29,8 +28,9 @@ from dgafvsr.sampling.noise import InitialNoise, KeyedNoise, NoiseSource, initia
 from dgafvsr.sampling.ogwm import OGWM, Convention
 from dgafvsr.sampling.sampler import Guidance, Sampler, SamplerInput, StepEvent
 from dgafvsr.sampling.stablevsr import PixelGuidance
-from dgafvsr.sampling.windows import Window, plan_windows
+from dgafvsr.sampling.windows import Window, batch_windows, plan_windows
 from dgafvsr.video.arrays import FramesLike, FramesOut, OutputType, as_frames, check_output_type, from_frames
+from dgafvsr.video.color import to_signed
 
 __all__ = ["DGAFVSRPipeline", "UpscaledFrames"]
 
@@ -256,7 +256,7 @@ class DGAFVSRPipeline(DiffusionPipeline):
         )
         self._check_options(request, window, window_batch)
         finished: list[Tensor] = []
-        for windows in _batches(plan_windows(len(lr), window, overlap), window_batch):
+        for windows in batch_windows(plan_windows(len(lr), window, overlap), window_batch):
             finished += self._run(request, windows, decode=output_type != "latent")
         self.maybe_free_model_hooks()
         result = torch.cat(finished)
@@ -294,7 +294,7 @@ class DGAFVSRPipeline(DiffusionPipeline):
             else:
                 shape = (self.unet.config.out_channels, *lr.shape[-2:])
                 initial = initial_latents(noise, len(lr), shape)
-            clips.append(self._augment(lr * 2 - 1, request.noise_level, keyed))
+            clips.append(self._augment(to_signed(lr), request.noise_level, keyed))
             latents.append(initial.to(device))
             noises.append(noise)
             flows.append(self._flows(request, window, lr))
@@ -366,13 +366,6 @@ class DGAFVSRPipeline(DiffusionPipeline):
             raise UsageError(
                 "A noise source of your own needs one window", got=f"window {window}", remedy="leave window out"
             )
-
-
-def _batches(windows: list[Window], size: int) -> Iterator[list[Window]]:
-    """Runs of up to `size` neighbouring windows of equal length, which can be sampled in lockstep."""
-    for _, group in groupby(windows, key=lambda window: window.stop - window.start):
-        run = list(group)
-        yield from (run[start : start + size] for start in range(0, len(run), size))
 
 
 def _checked_latents(latents: Tensor | None, lr: Tensor) -> Tensor | None:

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dgafvsr.errors import UsageError
-from dgafvsr.sampling.windows import plan_windows, stream_windows
+from dgafvsr.sampling.windows import batch_windows, plan_windows, stream_windows
 
 lengths = st.integers(1, 12).flatmap(lambda length: st.tuples(st.just(length), st.integers(0, length - 1)))
 
@@ -46,3 +46,11 @@ def test_stream_looks_one_frame_ahead_and_no_further():
 def test_impossible_windows_are_refused(length, overlap):
     with pytest.raises(UsageError):
         plan_windows(9, length, overlap)
+
+
+def test_batches_hold_neighbours_of_equal_length():
+    plan = plan_windows(23, 5, 1)
+    batches = list(batch_windows(plan, 3))
+    assert [window for batch in batches for window in batch] == plan
+    assert all(len(batch) <= 3 for batch in batches)
+    assert all(len({window.stop - window.start for window in batch}) == 1 for batch in batches)

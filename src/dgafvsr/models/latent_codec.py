@@ -14,6 +14,7 @@ from torch import Tensor
 
 from dgafvsr.errors import ModelError
 from dgafvsr.models.autoencoder import ResidualAutoencoder
+from dgafvsr.video.color import from_signed
 
 __all__ = ["LatentCodec"]
 
@@ -59,7 +60,7 @@ class LatentCodec:
         Raises:
             ModelError: the decoder gave values that are not numbers.
         """
-        pixels = (self.decode(latents, lr) / 2 + 0.5).clamp(0, 1)
+        pixels = from_signed(self.decode(latents, lr))
         if not torch.isfinite(pixels).all():
             raise ModelError(
                 "The decoder produced values that are not numbers",

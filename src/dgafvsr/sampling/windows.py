@@ -10,11 +10,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from itertools import groupby
 from typing import TypeVar
 
 from dgafvsr.errors import UsageError
 
-__all__ = ["Window", "check_window", "plan_windows", "stream_windows"]
+__all__ = ["Window", "batch_windows", "check_window", "plan_windows", "stream_windows"]
 
 T = TypeVar("T")
 
@@ -80,3 +81,10 @@ def stream_windows(frames: Iterable[T], length: int | None, overlap: int = 0) ->
     if held:
         stop = start + len(held)
         yield Window(start=start, stop=stop, keep_start=keep_start, keep_stop=stop), held
+
+
+def batch_windows(windows: Iterable[Window], size: int) -> Iterator[list[Window]]:
+    """Runs of up to `size` neighbouring windows of equal length, which can be sampled in lockstep."""
+    for _, group in groupby(windows, key=lambda window: window.stop - window.start):
+        run = list(group)
+        yield from (run[start : start + size] for start in range(0, len(run), size))
