@@ -6,11 +6,11 @@ from collections.abc import Sequence
 from typing import Literal, get_args
 
 import numpy as np
-import torch
 from PIL import Image
 from torch import Tensor
 
 from dgafvsr.errors import InputError, UsageError
+from dgafvsr.video.color import to_array, to_tensor, to_uint8
 
 __all__ = ["MINIMUM_SIDE", "FramesLike", "FramesOut", "OutputType", "as_frames", "check_output_type", "from_frames"]
 
@@ -48,10 +48,10 @@ def from_frames(frames: Tensor, output_type: OutputType) -> FramesOut:
     """A clip T 3 H W float in [0, 1] as "np" (T H W 3 float), "pil" (list of 8-bit pictures) or "pt" (as it is)."""
     if output_type == "pt":
         return frames
-    array = frames.permute(0, 2, 3, 1).cpu().numpy()
+    array = to_array(frames)
     if output_type == "np":
         return array
-    return [Image.fromarray(picture) for picture in (array * 255).round().astype(np.uint8)]
+    return [Image.fromarray(picture) for picture in to_uint8(array)]
 
 
 def check_output_type(output_type: str) -> OutputType:
@@ -77,10 +77,7 @@ def _checked_tensor(frames: Tensor) -> Tensor:
 def _from_array(frames: np.ndarray) -> Tensor:
     if frames.ndim != 4 or frames.shape[3] != 3 or not len(frames):
         raise InputError("The frames have the wrong shape", got=frames.shape, expected="T H W 3, T at least 1")
-    tensor = torch.from_numpy(np.ascontiguousarray(frames)).permute(0, 3, 1, 2)
-    if frames.dtype == np.uint8:
-        return tensor.float() / 255
-    return _checked_tensor(tensor)
+    return to_tensor(frames) if frames.dtype == np.uint8 else _checked_tensor(to_tensor(frames))
 
 
 def _from_pictures(pictures: list[Image.Image]) -> Tensor:

@@ -1,0 +1,166 @@
+"""Results that appear only when they are complete.
+
+A result is made under a hidden name beside its target, on the same disk, and renamed at the end. Making the hidden one
+is also the proof, before any work is done, that the place can be written to.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import secrets
+import shutil
+from collections.abc import Collection
+from pathlib import Path
+
+from dgafvsr.errors import DGAFVSRError, OutputError, ResourceError
+
+__all__ = ["PendingFile", "PendingFolder", "writing_error"]
+
+
+def writing_error(target: Path, error: OSError) -> DGAFVSRError:
+    """The typed error for a failed write.
+
+    Args:
+        target: what the user asked for.
+        error: what the system said.
+    """
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return ResourceError(f"The disk is full while writing {target}", remedy="free some space and run again")
+    return OutputError(
+        f"{target} cannot be written", got=error.strerror or str(error), remedy="choose another place for the output"
+    )
+
+
+def _hidden_name(target: Path) -> Path:
+    return target.with_name(f".dgafvsr-{secrets.token_hex(6)}.partial")
+
+
+def _check_place(target: Path, source: Path | None) -> None:
+    if not target.parent.is_dir():
+        raise OutputError(f"The folder {target.parent} does not exist", remedy="create it first")
+    if source is None:
+        return
+    resolved, origin = target.resolve(), source.resolve()
+    if resolved == origin or (target.exists() and source.exists() and os.path.samefile(target, source)):
+        raise OutputError(f"{target} is the input itself", remedy="choose another output")
+    if resolved in origin.parents:
+        raise OutputError(f"{target} is a folder that holds the input", remedy="choose another output")
+
+
+class PendingFile:
+    """A file in the making.
+
+    Args:
+        target: where it will be.
+        overwrite: whether an existing file may be replaced.
+        source: what the result is made from; it is never replaced.
+
+    Raises:
+        OutputError: the target exists, is the source, or cannot be written.
+    """
+
+    def __init__(self, target: Path, *, overwrite: bool = False, source: Path | None = None) -> None:
+        self.target, self._overwrite = target, overwrite
+        _check_place(target, source)
+        self._refuse_existing()
+        self.path = _hidden_name(target)
+        try:
+            os.close(os.open(self.path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666))
+        except OSError as error:
+            raise writing_error(target, error) from error
+
+    def _refuse_existing(self) -> None:
+        if self.target.is_dir():
+            raise OutputError(f"{self.target} is a folder", expected="the name of a file")
+        if os.path.lexists(self.target) and not self._overwrite:
+            raise OutputError(f"{self.target} exists", remedy="choose another name or allow overwriting (--overwrite)")
+
+    def publish(self) -> None:
+        """Put the file under its name, on disk.
+
+        Raises:
+            OutputError: meanwhile a file of that name appeared, or the system refuses.
+        """
+        self._refuse_existing()
+        try:
+            with self.path.open("rb+") as file:
+                os.fsync(file.fileno())
+            self.path.replace(self.target)
+        except OSError as error:
+            raise writing_error(self.target, error) from error
+
+    def discard(self) -> None:
+        """Remove what was written."""
+        self.path.unlink(missing_ok=True)
+
+
+class PendingFolder:
+    """A folder in the making.
+
+    Args:
+        target: where it will be. An empty folder may be there.
+        overwrite: whether a folder with files of the kinds `may_hold` may be replaced.
+        source: what the result is made from; it is never replaced.
+        may_hold: lower-case suffixes of the files that may be lost in replacing.
+
+    Raises:
+        OutputError: the target exists, holds other files, is or holds the source, or cannot be written.
+    """
+
+    def __init__(
+        self, target: Path, *, overwrite: bool = False, source: Path | None = None, may_hold: Collection[str] = ()
+    ) -> None:
+        self.target, self._overwrite, self._may_hold = target, overwrite, may_hold
+        _check_place(target, source)
+        self._refuse_existing()
+        self.path = _hidden_name(target)
+        try:
+            self.path.mkdir()
+        except OSError as error:
+            raise writing_error(target, error) from error
+
+    def _refuse_existing(self) -> None:
+        if not os.path.lexists(self.target):
+            return
+        if not self.target.is_dir() or self.target.is_symlink():
+            raise OutputError(f"{self.target} exists and is not a folder", remedy="choose another name")
+        held = list(self.target.iterdir())
+        if held and not self._overwrite:
+            raise OutputError(
+                f"{self.target} exists and is not empty",
+                remedy="choose another name or allow overwriting (--overwrite)",
+            )
+        others = [entry.name for entry in held if entry.is_dir() or entry.suffix.lower() not in self._may_hold]
+        if others:
+            raise OutputError(
+                f"{self.target} holds other files than pictures and is not replaced",
+                got=", ".join(sorted(others)[:3]),
+                remedy="choose another name or empty the folder",
+            )
+
+    def publish(self) -> None:
+        """Put the folder under its name; what it replaces goes only after that.
+
+        Raises:
+            OutputError: meanwhile something else appeared there, or the system refuses.
+        """
+        self._refuse_existing()
+        old = _hidden_name(self.target) if self.target.is_dir() else None
+        try:
+            if old is not None:
+                self.target.rename(old)
+            try:
+                self.path.rename(self.target)
+            except OSError:
+                if old is not None:
+                    old.rename(self.target)
+                raise
+        except OSError as error:
+            raise writing_error(self.target, error) from error
+        if old is not None:
+            shutil.rmtree(old, ignore_errors=True)
+
+    def discard(self) -> None:
+        """Remove what was written."""
+        shutil.rmtree(self.path, ignore_errors=True)
