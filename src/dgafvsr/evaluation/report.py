@@ -1,0 +1,225 @@
+"""A result as a table on the screen, Markdown, CSV or JSON. Published rows stand beside measured ones as references.
+
+Measured cells: a number, or "unavailable" with its reason below the table. Reference cells: a number, or "-" where
+nothing was published. JSON has no infinity: equal pictures have a PSNR of "inf".
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import asdict
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from rich.table import Table
+
+from dgafvsr.errors import UsageError
+from dgafvsr.evaluation.metrics import METRICS, MetricName
+from dgafvsr.evaluation.published import published_rows
+from dgafvsr.evaluation.results import ClipScores, EvaluationResult, MethodScores
+from dgafvsr.video.atomic import PendingFile, writing_error
+
+__all__ = ["check_report_targets", "rich_table", "save_report", "to_csv", "to_json", "to_markdown"]
+
+
+def rich_table(result: EvaluationResult, *, per_clip: bool = True) -> Table:
+    """The result for a terminal: one row per clip and method, means below, references last.
+
+    Args:
+        result: what to show.
+        per_clip: whether clips have rows of their own.
+    """
+    table = Table(title=_headline(result), caption="\n".join(_footnotes(result)) or None, caption_justify="left")
+    table.add_column("clip")
+    table.add_column("method")
+    for name in result.metrics:
+        table.add_column(METRICS[name].heading, justify="right")
+    for clip, method, cells, style in _rows(result, per_clip=per_clip):
+        table.add_row(clip, method, *cells, style={"reference": "dim", "mean": "bold"}.get(style))
+    return table
+
+
+def to_markdown(result: EvaluationResult, *, per_clip: bool = True) -> str:
+    """The result as a Markdown table; the best mean of several methods is bold, references are italic.
+
+    Args:
+        result: what to show.
+        per_clip: whether clips have rows of their own.
+    """
+    headings = ["clip", "method", *(METRICS[name].heading for name in result.metrics)]
+    lines = [
+        f"{_headline(result)}",
+        "",
+        _markdown_row(headings),
+        _markdown_row(["---", "---"] + ["---:"] * (len(headings) - 2)),
+    ]
+    best = {name: _best(result, name) for name in result.metrics}
+    for clip, method, cells, style in _rows(result, per_clip=per_clip):
+        if style == "mean":
+            pairs = zip(result.metrics, cells, strict=True)
+            cells = [f"**{cell}**" if best[name] == method else cell for name, cell in pairs]
+        lines.append(_markdown_row([clip, f"*{method}*" if style == "reference" else method, *cells]))
+    lines += ["", *(f"- {note}" for note in _footnotes(result))] if _footnotes(result) else []
+    return "\n".join(lines) + "\n"
+
+
+def to_csv(result: EvaluationResult) -> str:
+    """The result in long form: method, clip, frame, metric, value; frame "mean" and clip "mean" hold the means.
+
+    Args:
+        result: what to write.
+    """
+    buffer = io.StringIO()
+    writer = csv.writer(buffer, lineterminator="\n")
+    writer.writerow(["method", "clip", "frame", "metric", "value"])
+    for method in result.methods:
+        for name in result.metrics:
+            if name in result.unavailable:
+                writer.writerow([method.name, "mean", "mean", name, f"unavailable: {result.unavailable[name]}"])
+                continue
+            for clip in method.clips:
+                values = zip(clip.frames, clip.values[name], strict=True)
+                writer.writerows(
+                    [method.name, clip.name, frame, name, value] for frame, value in values if value is not None
+                )
+                writer.writerow([method.name, clip.name, "mean", name, clip.mean(name)])
+            writer.writerow([method.name, "mean", "mean", name, method.mean(name)])
+    return buffer.getvalue()
+
+
+def to_json(result: EvaluationResult) -> str:
+    """The whole result, with protocol, versions and every frame's values, as one JSON object.
+
+    Args:
+        result: what to write.
+    """
+    document = {
+        "truth": str(result.truth),
+        "protocol": asdict(result.protocol),
+        "max_frames": result.max_frames,
+        "frames_per_method": result.frame_count,
+        "metrics": list(result.metrics),
+        "unavailable": dict(result.unavailable),
+        "methods": {method.name: _method_document(method, result) for method in result.methods},
+        "published": [asdict(row) for row in published_rows(result.protocol.name, result.clip_names)],
+        "notes": list(result.notes),
+        "versions": {name: version(name) for name in ("dgafvsr", "torch", "torchmetrics", "torchvision")},
+    }
+    return json.dumps(document, indent=2, allow_nan=False, ensure_ascii=False) + "\n"
+
+
+_FORMATS: dict[str, Callable[[EvaluationResult], str]] = {".csv": to_csv, ".json": to_json, ".md": to_markdown}
+
+
+def check_report_targets(paths: Sequence[Path], *, overwrite: bool = False) -> None:
+    """Find out before hours of computing whether these reports can be written.
+
+    Args:
+        paths: files to come, .csv, .json or .md.
+        overwrite: whether existing files may be replaced.
+
+    Raises:
+        UsageError: another suffix.
+        OutputError: one exists or its place cannot be written to.
+    """
+    for path in paths:
+        if path.suffix.lower() not in _FORMATS:
+            raise UsageError(f"{path} is no report", expected=f"a name that ends with {', '.join(_FORMATS)}")
+        PendingFile(path, overwrite=overwrite).discard()
+
+
+def save_report(result: EvaluationResult, path: Path, *, overwrite: bool = False) -> None:
+    """Write a result in the format of the file's suffix; the file appears complete or not at all.
+
+    Args:
+        result: what to write.
+        path: .csv, .json or .md.
+        overwrite: whether an existing file may be replaced.
+
+    Raises:
+        UsageError: another suffix.
+        OutputError: it exists or cannot be written.
+    """
+    check_report_targets([path], overwrite=overwrite)
+    pending = PendingFile(path, overwrite=overwrite)
+    try:
+        pending.path.write_text(_FORMATS[path.suffix.lower()](result), encoding="utf-8")
+        pending.publish()
+    except OSError as error:
+        raise writing_error(path, error) from error
+    finally:
+        pending.discard()
+
+
+def _rows(result: EvaluationResult, *, per_clip: bool) -> list[tuple[str, str, list[str], str]]:
+    """Clip, method, one cell per metric and the kind of row: clip, mean or reference."""
+    rows = []
+    names = result.clip_names
+    if per_clip and len(names) > 1:
+        for index, clip in enumerate(names):
+            rows += [(clip, method.name, _cells(method.clips[index], result), "clip") for method in result.methods]
+    mean = "mean" if len(names) > 1 else names[0]
+    rows += [(mean, method.name, _cells(method, result), "mean") for method in result.methods]
+    for row in published_rows(result.protocol.name, names):
+        cells = [_number(name, row.values[name]) if name in row.values else "-" for name in result.metrics]
+        rows.append((mean, row.name, cells, "reference"))
+    return rows
+
+
+def _cells(scores: ClipScores | MethodScores, result: EvaluationResult) -> list[str]:
+    cells = []
+    for name in result.metrics:
+        value = None if name in result.unavailable else scores.mean(name)
+        cells.append("unavailable" if value is None else _number(name, value))
+    return cells
+
+
+def _number(metric: MetricName, value: float) -> str:
+    return f"{value:.{METRICS[metric].decimals}f}"
+
+
+def _best(result: EvaluationResult, metric: MetricName) -> str | None:
+    """The method with the best mean, None with fewer than two methods."""
+    means = {method.name: method.mean(metric) for method in result.methods}
+    known = {name: value for name, value in means.items() if value is not None}
+    if len(known) < 2:
+        return None
+    return (max if METRICS[metric].higher_is_better else min)(known, key=lambda name: known[name])
+
+
+def _headline(result: EvaluationResult) -> str:
+    limit = "" if result.max_frames is None else f" (the first {result.max_frames} of each clip)"
+    clips = ", ".join(result.clip_names) if len(result.clip_names) <= 6 else f"{len(result.clip_names)} clips"
+    return f"Protocol {result.protocol.name}; {clips}; {result.frame_count} frames{limit}"
+
+
+def _footnotes(result: EvaluationResult) -> list[str]:
+    reasons = [f"{METRICS[name].title} unavailable: {reason}" for name, reason in result.unavailable.items()]
+    return [*reasons, *result.notes]
+
+
+def _markdown_row(cells: Sequence[str]) -> str:
+    return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"
+
+
+def _method_document(method: MethodScores, result: EvaluationResult) -> dict[str, Any]:
+    available = [name for name in result.metrics if name not in result.unavailable]
+    clips = {
+        clip.name: {
+            "mean": {name: _plain(clip.mean(name)) for name in available},
+            "frames": list(clip.frames),
+            "values": {name: [_plain(value) for value in clip.values[name]] for name in available},
+        }
+        for clip in method.clips
+    }
+    return {"mean": {name: _plain(method.mean(name)) for name in available}, "clips": clips}
+
+
+def _plain(value: float | None) -> float | str | None:
+    """A value that JSON has."""
+    return str(value) if value is not None and math.isinf(value) else value

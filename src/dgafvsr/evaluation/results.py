@@ -1,0 +1,84 @@
+"""Scores as data: per frame, per clip, mean of clips; nothing is computed here but means."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from dgafvsr.evaluation.metrics import MetricName
+from dgafvsr.evaluation.protocols import Protocol
+
+__all__ = ["ClipScores", "EvaluationResult", "MethodScores"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class ClipScores:
+    """The scores of one method on one clip."""
+
+    name: str
+    """Of the clip."""
+    frames: tuple[int, ...]
+    """Indices of the scored frames in the clip."""
+    values: Mapping[MetricName, tuple[float | None, ...]]
+    """One value per scored frame; None where the metric has none: temporal metrics at the first frame."""
+    notes: tuple[str, ...] = ()
+    """What a reader of the numbers should know."""
+
+    def mean(self, metric: MetricName) -> float | None:
+        """Over the frames that have a value; None if the metric was not computed."""
+        return _mean(self.values.get(metric, ()))
+
+
+@dataclass(frozen=True, kw_only=True)
+class MethodScores:
+    """The scores of one method."""
+
+    name: str
+    """Of the method."""
+    clips: tuple[ClipScores, ...]
+    """In the order of the truth."""
+
+    def mean(self, metric: MetricName) -> float | None:
+        """Mean over clips of the mean over frames; None if the metric was not computed."""
+        return _mean([clip.mean(metric) for clip in self.clips])
+
+
+@dataclass(frozen=True, kw_only=True)
+class EvaluationResult:
+    """What was scored, how, and the scores."""
+
+    truth: Path
+    """The set of clips that served as ground truth."""
+    protocol: Protocol
+    """How the numbers were made."""
+    metrics: tuple[MetricName, ...]
+    """What was asked for, in order, unavailable ones included."""
+    unavailable: Mapping[MetricName, str]
+    """Metric -> why it could not be computed."""
+    methods: tuple[MethodScores, ...]
+    """In the order given."""
+    max_frames: int | None = None
+    """The limit on frames of a clip, None if there was none."""
+
+    @property
+    def clip_names(self) -> tuple[str, ...]:
+        """The scored clips, in order."""
+        return tuple(clip.name for clip in self.methods[0].clips) if self.methods else ()
+
+    @property
+    def frame_count(self) -> int:
+        """Scored frames of all clips, for one method."""
+        return sum(len(clip.frames) for clip in self.methods[0].clips) if self.methods else 0
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """The notes of all clips, each once."""
+        every = (f"{clip.name}, {note}" for method in self.methods for clip in method.clips for note in clip.notes)
+        return tuple(dict.fromkeys(every))
+
+
+def _mean(values: Sequence[float | None]) -> float | None:
+    known = [value for value in values if value is not None]
+    return math.fsum(known) / len(known) if known and math.isfinite(sum(known)) else (sum(known) if known else None)

@@ -1,0 +1,119 @@
+import csv
+import io
+import json
+from pathlib import Path
+
+import pytest
+from rich.console import Console
+
+from dgafvsr.errors import OutputError, UsageError
+from dgafvsr.evaluation.protocols import get_protocol
+from dgafvsr.evaluation.published import published_rows
+from dgafvsr.evaluation.report import check_report_targets, rich_table, save_report, to_csv, to_json, to_markdown
+from dgafvsr.evaluation.results import ClipScores, EvaluationResult, MethodScores
+
+
+def method(name, offset):
+    clips = (
+        ClipScores(name="calendar", frames=(0, 1), values={"psnr": (20.0 + offset, 22.0 + offset), "tof": (None, 1.5)}),
+        ClipScores(
+            name="city", frames=(0,), values={"psnr": (float("inf"),), "tof": (None,)}, notes=("ours: shifted",)
+        ),
+    )
+    return MethodScores(name=name, clips=clips if name == "perfect" else clips[:1])
+
+
+def result(*methods, protocol="paper-vid4"):
+    return EvaluationResult(
+        truth=Path("gt"),
+        protocol=get_protocol(protocol),
+        metrics=("psnr", "lpips", "tof"),
+        unavailable={"lpips": "no route to host"},
+        methods=methods or (method("ours", 1.0), method("a|b", 0.0)),
+        max_frames=12,
+    )
+
+
+def test_markdown_shows_methods_best_references_and_reasons():
+    lines = to_markdown(result()).splitlines()
+    assert lines[0] == "Protocol paper-vid4; calendar; 2 frames (the first 12 of each clip)"
+    assert lines[2] == "| clip | method | PSNR ↑ | LPIPS ↓ | tOF x10 ↓ |"
+    assert lines[4] == "| calendar | ours | **22.00** | unavailable | **1.500** |"
+    assert lines[5] == r"| calendar | a\|b | 21.00 | unavailable | 1.500 |"
+    assert lines[6] == "| calendar | *DGAF-VSR (published, calendar, all frames)* | 22.06 | 0.2037 | - |"
+    assert lines[-1] == "- LPIPS unavailable: no route to host"
+
+
+def test_several_clips_have_rows_and_a_mean():
+    text = to_markdown(result(method("perfect", 0.0), protocol="standard"))
+    assert "| calendar | perfect | 21.00 | unavailable | 1.500 |" in text
+    assert "| city | perfect | inf | unavailable | unavailable |" in text
+    assert "| mean | perfect | inf |" in text
+    assert "- city, ours: shifted" in text
+    assert "published" not in text
+    assert "| city |" not in to_markdown(result(method("perfect", 0.0)), per_clip=False)
+
+
+def test_json_is_strict_and_complete():
+    document = json.loads(to_json(result(method("perfect", 0.0))), parse_constant=pytest.fail)
+    perfect = document["methods"]["perfect"]
+    assert perfect["mean"] == {"psnr": "inf", "tof": 1.5}
+    assert perfect["clips"]["calendar"]["values"]["tof"] == [None, 1.5]
+    assert document["unavailable"] == {"lpips": "no route to host"}
+    assert document["protocol"]["flow_mode"] == {"updates": 12, "signed": False, "train": True}
+    assert document["versions"]["torchmetrics"]
+
+
+def test_csv_is_long_and_names_what_is_missing():
+    rows = list(csv.DictReader(io.StringIO(to_csv(result()))))
+    assert {"method": "ours", "clip": "calendar", "frame": "1", "metric": "psnr", "value": "23.0"} in rows
+    assert {"method": "ours", "clip": "mean", "frame": "mean", "metric": "psnr", "value": "22.0"} in rows
+    (missing,) = [row for row in rows if row["metric"] == "lpips" and row["method"] == "ours"]
+    assert missing["value"] == "unavailable: no route to host"
+
+
+def test_screen_table_has_the_same_cells():
+    console = Console(width=200, file=io.StringIO(), record=True)
+    console.print(rich_table(result()))
+    text = console.export_text()
+    assert "22.00" in text
+    assert "unavailable: no route to host" in text
+
+
+@pytest.mark.parametrize("suffix", [".csv", ".json", ".md"])
+def test_reports_are_saved_once_and_only_whole(tmp_path, suffix):
+    path = tmp_path / f"out{suffix}"
+    save_report(result(), path)
+    assert "22" in path.read_text(encoding="utf-8")
+    with pytest.raises(OutputError, match="exists"):
+        save_report(result(), path)
+    save_report(result(), path, overwrite=True)
+    assert [entry.name for entry in tmp_path.iterdir()] == [path.name]
+
+
+def test_impossible_targets_are_found_before_computing(tmp_path):
+    with pytest.raises(UsageError, match=r"\.json"):
+        check_report_targets([tmp_path / "out.txt"])
+    with pytest.raises(OutputError):
+        check_report_targets([tmp_path / "absent" / "out.json"])
+    check_report_targets([tmp_path / "out.json"])
+    assert not list(tmp_path.iterdir())
+
+
+def test_published_rows_fit_the_clips():
+    assert published_rows("standard", ("calendar",)) == ()
+    assert published_rows("paper-vid4", ("bus",)) == ()
+    whole = published_rows("paper-vid4", ("calendar", "city", "foliage", "walk"))
+    assert [row.values["psnr"] for row in whole] == [24.75, 24.47]
+    assert "tof" not in whole[1].values
+    (part,) = published_rows("paper-vid4", ("calendar", "city"))
+    assert part.values["psnr"] == pytest.approx((22.063 + 26.075) / 2)
+    assert len(published_rows("paper-reds4", ("000", "011", "015", "020"))) == 3
+
+
+def test_mean_of_the_published_clips_is_the_published_mean():
+    clips = [published_rows("paper-vid4", (clip,))[0].values for clip in ("calendar", "city", "foliage", "walk")]
+    whole = published_rows("paper-vid4", ("calendar", "city", "foliage", "walk"))[0].values
+    for metric, tolerance in (("psnr", 0.006), ("ssim", 6e-4), ("lpips", 6e-4), ("dists", 6e-4)):
+        mean = sum(values[metric] for values in clips) / 4
+        assert mean == pytest.approx(whole[metric], abs=tolerance)
