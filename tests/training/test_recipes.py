@@ -1,0 +1,138 @@
+from __future__ import annotations
+
+import json
+
+import pytest
+import torch
+
+from conftest import TINY_OVERRIDES
+from dgafvsr.errors import InputError, UsageError
+from dgafvsr.models.checkpoints import load_parts
+from dgafvsr.training.recipes import RECIPES, TINY, run, with_overrides
+
+
+@pytest.fixture(scope="module")
+def finished(data_folder, tmp_path_factory):
+    """A whole chain at toy size, stopped once and continued: (run folder, model folder, reports)."""
+    output = tmp_path_factory.mktemp("run")
+    reports = []
+    options = {"data": data_folder, "output": output, "overrides": TINY_OVERRIDES, "listener": reports.append}
+    assert run("tiny", max_minutes=0.0, **options) == output
+    model = run("tiny", **options)
+    return output, model, reports
+
+
+def test_chain_writes_a_complete_half_precision_model(finished):
+    output, model, _ = finished
+    assert model == output / "model"
+    parts = load_parts(model)
+    assert parts.settings == {
+        "warp": "released",
+        "default_steps": 2,
+        "flow": "dis",
+        "initial_noise": "shared",
+    }
+    assert parts.guidance is not None
+    assert parts.scheduler.config.rescale_betas_zero_snr
+    assert len(parts.vae.config.latents_std) == 4
+    files = {path.relative_to(model).as_posix() for path in model.rglob("*") if path.is_file()}
+    weights = "diffusion_pytorch_model.safetensors"
+    assert files == {
+        "README.md",
+        "model_index.json",
+        "scheduler/scheduler_config.json",
+        *(f"{part}/{name}" for part in ("unet", "guidance", "vae") for name in ("config.json", weights)),
+    }
+    from safetensors.torch import load_file
+
+    assert {value.dtype for value in load_file(model / "unet" / weights).values()} == {torch.float16}
+
+
+def test_measured_latents_have_unit_variance(finished, data_folder):
+    from dgafvsr.training.data.photos import PhotoLibrary
+    from dgafvsr.training.data.samples import PictureSamples
+    from dgafvsr.training.stage_autoencoder import measure_latents
+
+    output, _, _ = finished
+    vae = load_parts(output / "model").vae
+    data = PictureSamples(PhotoLibrary(data_folder / "photos"), side=32)
+    mean, std = measure_latents(vae, data)
+    assert max(abs(value) for value in mean) < 0.05  # float16 weights
+    assert all(0.95 < value < 1.05 for value in std)
+
+
+def test_every_phase_is_reported_and_its_recipe_saved(finished):
+    output, _, reports = finished
+    assert sorted({report.stage for report in reports}) == [
+        "autoencoder",
+        "denoiser/sampler",
+        "denoiser/velocity",
+        "guidance/sampler",
+        "guidance/velocity",
+    ]
+    saved = json.loads((output / "guidance" / "recipe.json").read_text())
+    assert saved["velocity"]["steps"] == 4
+    assert saved["pairs"]["motion"]["shift_px"] == TINY.guidance.pairs.motion.shift_px
+
+
+def test_denoiser_is_untouched_by_the_guidance_stage(finished):
+    output, model, _ = finished
+    from safetensors.torch import load_file
+
+    name = "diffusion_pytorch_model.safetensors"
+    trained, exported = (load_file(folder / name) for folder in (output / "denoiser" / "result", model / "unet"))
+    assert all(torch.equal(value.half(), exported[key]) for key, value in trained.items())
+
+
+def test_other_settings_in_the_same_folder_are_refused(finished, data_folder):
+    output, _, _ = finished
+    with pytest.raises(UsageError, match="other settings"):
+        run("autoencoder-tiny", data=data_folder, output=output)
+
+
+def test_a_stage_needs_the_one_before(data_folder, tmp_path):
+    with pytest.raises(UsageError, match="autoencoder is not finished"):
+        run("denoiser-tiny", data=data_folder, output=tmp_path)
+
+
+def test_missing_photographs_are_refused_before_anything_is_written(tmp_path):
+    with pytest.raises(InputError, match="no training photographs"):
+        run("tiny", data=tmp_path / "nothing", output=tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
+def test_unknown_recipes_and_fields_are_refused(tmp_path):
+    with pytest.raises(UsageError, match="no training recipe huge"):
+        run("huge", data=tmp_path, output=tmp_path)
+    with pytest.raises(UsageError, match=r"no field denoiser\.velocity\.stepz"):
+        with_overrides(TINY, {"denoiser.velocity.stepz": 1})
+    with pytest.raises(UsageError, match="another type"):
+        with_overrides(TINY, {"denoiser.velocity.steps": "many"})
+    with pytest.raises(UsageError, match="steps is too small"):
+        with_overrides(TINY, {"denoiser.velocity.steps": 0})
+
+
+def test_overrides_replace_one_field_and_leave_the_original():
+    changed = with_overrides(TINY, {"guidance.sampler": None, "autoencoder.loss.latent_noise": 0})
+    assert changed.guidance.sampler is None
+    assert changed.autoencoder.loss.latent_noise == 0.0
+    assert changed.denoiser == TINY.denoiser
+    assert TINY.guidance.sampler is not None
+
+
+def test_stage_recipes_are_those_of_the_chain():
+    assert list(RECIPES) == ["autoencoder-tiny", "denoiser-tiny", "guidance-tiny", "tiny"]
+    assert RECIPES["denoiser-tiny"] is TINY.denoiser
+
+
+def test_both_calls_of_one_command_train_the_same(data_folder, tmp_path):
+    only_first = {key.removeprefix("autoencoder."): value for key, value in TINY_OVERRIDES.items()}
+    only_first = {key: value for key, value in only_first.items() if not key.startswith(("denoiser", "guidance"))}
+    from safetensors.torch import load_file
+
+    name = "diffusion_pytorch_model.safetensors"
+    results = [
+        run("autoencoder-tiny", data=data_folder, output=tmp_path / str(k), overrides=only_first) for k in range(2)
+    ]
+    first, second = (load_file(result / name) for result in results)
+    assert all(torch.equal(value, second[key]) for key, value in first.items())
