@@ -1,0 +1,63 @@
+# Everything a fresh machine with python3 (3.11 or newer) and make can do. `make demo` and `make test` set up what they need.
+
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+PIP_INSTALL := $(BIN)/python -m pip install --disable-pip-version-check --constraint constraints.txt
+
+CLIP := examples/bigbuckbunny_320x180.mp4
+RESULT := demo/bigbuckbunny_1280x720.mp4
+PICTURE := demo/before_after.png
+
+.PHONY: help demo test test-slow check format clean
+.NOTPARALLEL:
+
+help:
+	@echo "make demo       upscale a short clip with the packaged model; results in demo/"
+	@echo "make test       run the tests"
+	@echo "make test-slow  run the tests that take minutes"
+	@echo "make check      formatting, lint, types, import contracts"
+	@echo "make format     format the code and mend what lint can mend"
+	@echo "make clean      remove everything that make has made"
+
+demo: $(VENV)/.installed
+	@mkdir -p demo
+	@echo "Upscaling $(CLIP) by four ..."
+	@$(BIN)/dgafvsr upscale $(CLIP) $(RESULT) --overwrite
+	@$(BIN)/python examples/before_after.py $(CLIP) $(RESULT) $(PICTURE)
+	@echo "The result is $(RESULT), a comparison with bicubic is $(PICTURE)."
+
+test: $(VENV)/.installed-dev
+	$(BIN)/python -m pytest -m "not slow"
+
+test-slow: $(VENV)/.installed-dev
+	$(BIN)/python -m pytest -m slow
+
+check: $(VENV)/.installed-dev
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+format: $(VENV)/.installed-dev
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+clean:
+	rm -rf $(VENV) demo build dist .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis .benchmarks
+
+$(VENV)/.installed: pyproject.toml constraints.txt | $(VENV)/.created
+	$(PIP_INSTALL) --editable .
+	@touch $@
+
+$(VENV)/.installed-dev: pyproject.toml constraints.txt | $(VENV)/.created
+	$(PIP_INSTALL) --editable ".[dev]"
+	@touch $@ $(VENV)/.installed
+
+# The recipe also takes over a virtual environment that is there already.
+$(VENV)/.created:
+	@command -v $(PYTHON) >/dev/null || { echo "$(PYTHON) is missing; install Python 3.11 or newer." >&2; exit 1; }
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+		{ echo "dgafvsr needs Python 3.11 or newer, got `$(PYTHON) --version`; name one: make PYTHON=python3.12" >&2; exit 1; }
+	@$(BIN)/python -m pip --version >/dev/null 2>&1 || $(PYTHON) -m venv $(VENV)
+	@touch $@

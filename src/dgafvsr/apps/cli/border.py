@@ -1,0 +1,140 @@
+"""Where errors end: every failure becomes one line on stderr and an exit code; a traceback only with `--debug`.
+
+0    done
+1    the output cannot be written, or an internal error
+2    wrong usage: an option or argument
+3    the input or the model cannot be used
+4    too little memory or disk
+130  interrupted by Ctrl-C
+143  terminated
+"""
+
+from __future__ import annotations
+
+import logging
+import signal
+import sys
+import traceback
+import warnings
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import NoReturn
+
+import typer
+
+from dgafvsr.errors import DGAFVSRError, ResourceError, UsageError
+
+__all__ = ["EXTRAS", "guard", "wants_debug"]
+
+EXTRAS: Mapping[str, tuple[str, ...]] = {
+    "analysis": ("matplotlib",),
+    "eval": ("torchmetrics", "scipy"),
+    "sdx4": ("transformers",),
+    "train": ("accelerate", "torchmetrics", "scipy"),
+}
+"""Extra of the package -> modules that it brings."""
+
+INTERRUPTED, TERMINATED = 130, 143
+
+# The base of everything that a wrong command line raises; its own name is not public in all versions of typer.
+_CommandLineError: type[Exception] = typer.BadParameter.__mro__[2]
+
+
+def guard(command: Callable[[], object], *, debug: bool = False) -> int:
+    """The exit code of a command, with its failure told in one line.
+
+    Args:
+        command: runs the command; an integer result is its exit code.
+        debug: show tracebacks and the warnings of libraries.
+    """
+    try:
+        with _quiet(debug), _terminable():
+            result = command()
+    except (KeyboardInterrupt, typer.Abort):
+        return _report("interrupted", INTERRUPTED)
+    except Exception as error:  # noqa: BLE001 - the last border; everything is reported
+        if debug:
+            traceback.print_exc()
+        message, code = _explain(error)
+        return _report(message, code)
+    if result == INTERRUPTED:  # newer versions of typer turn Ctrl-C into a result
+        return _report("interrupted", INTERRUPTED)
+    return result if isinstance(result, int) else 0
+
+
+def _explain(error: Exception) -> tuple[str, int]:
+    """One line and the exit code for an error."""
+    known = error if isinstance(error, DGAFVSRError) else _as_known(error)
+    if known is not None:
+        return f"error: {known}", known.exit_code
+    if isinstance(error, _CommandLineError):
+        context = getattr(error, "ctx", None)
+        hint = f" Try '{context.command_path} --help'." if context is not None else ""
+        message = str(getattr(error, "format_message", error.__str__)())
+        return f"error: {message}{hint}", int(getattr(error, "exit_code", UsageError.exit_code))
+    return f"error: internal error ({type(error).__name__}: {error}); rerun with --debug to see where", 1
+
+
+def _as_known(error: Exception) -> DGAFVSRError | None:
+    """The typed error for what libraries raise when memory or an optional package is missing."""
+    if isinstance(error, ModuleNotFoundError):
+        for extra, modules in EXTRAS.items():
+            if error.name is not None and error.name.partition(".")[0] in modules:
+                return UsageError(
+                    f"This command needs the package {error.name}", remedy=f'pip install "dgafvsr[{extra}]"'
+                )
+    if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":
+        return ResourceError(
+            "The memory is full", got=_first_line(error), remedy="use a shorter --window, or --dtype bfloat16"
+        )
+    return None
+
+
+def _first_line(error: Exception) -> str | None:
+    return next(iter(str(error).splitlines()), None)
+
+
+def _report(message: str, code: int) -> int:
+    typer.echo(" ".join(message.split()), err=True)
+    return code
+
+
+@contextmanager
+def _quiet(debug: bool) -> Iterator[None]:
+    """Keeps the warnings and log lines of libraries from the user; with `debug` all of them are shown."""
+    if debug:
+        logging.basicConfig(level=logging.INFO)
+        yield
+        return
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        previous = logging.root.manager.disable
+        logging.disable(logging.WARNING)
+        try:
+            yield
+        finally:
+            logging.disable(previous)
+
+
+@contextmanager
+def _terminable() -> Iterator[None]:
+    """Lets a polite kill leave through the same doors as an error, so that half-made outputs are removed."""
+    try:
+        previous = signal.signal(signal.SIGTERM, _leave)
+    except ValueError:  # not in the main thread: the host program handles signals
+        yield
+        return
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, previous)
+
+
+def _leave(number: int, frame: object) -> NoReturn:
+    raise SystemExit(TERMINATED)
+
+
+def wants_debug(arguments: Sequence[str] | None = None) -> bool:
+    """Whether `--debug` is among the options of a command line; known before it is parsed."""
+    words = list(sys.argv[1:] if arguments is None else arguments)
+    return "--debug" in (words[: words.index("--")] if "--" in words else words)
