@@ -9,6 +9,7 @@ from dgafvsr.errors import InputError, ModelError, OutputError, UsageError
 from dgafvsr.jobs.upscale import UpscaleSettings, upscale_file
 from dgafvsr.sampling.windows import plan_windows
 from dgafvsr.video.reader import open_source
+from dgafvsr.video.shots import LOOK_AHEAD
 from tests.video.films import HEIGHT, WIDTH, listing, pictures, sound_of, times_of, write_film
 from tests.video.test_folders import fill
 
@@ -163,7 +164,8 @@ def test_what_is_lost_is_said(tmp_path):
     ]
 
 
-def test_frames_are_read_as_they_are_needed(tmp_path, monkeypatch):
+@pytest.mark.parametrize(("detect", "ahead"), [(False, 0), (True, LOOK_AHEAD)])
+def test_frames_are_read_as_they_are_needed(tmp_path, monkeypatch, detect, ahead):
     read, asked = [], []
 
     def counting(result, first_frame):
@@ -175,8 +177,10 @@ def test_frames_are_read_as_they_are_needed(tmp_path, monkeypatch):
 
     decode = room.video_frame_to_pixels
     monkeypatch.setattr(room, "video_frame_to_pixels", lambda *args: read.append(1) or decode(*args))
-    upscale_file(film, tmp_path / "out", Nearest(spoil=counting), UpscaleSettings(window=4, overlap=0))
-    assert asked == [(0, 5), (4, 9), (8, 13), (12, 17), (16, 20)]  # a window and one frame of look-ahead
+    settings = UpscaleSettings(window=4, overlap=0, detect_shots=detect)
+    upscale_file(film, tmp_path / "out", Nearest(spoil=counting), settings)
+    # a window and one frame of look-ahead, and what the cut detector looks ahead
+    assert asked == [(start, min(20, start + 5 + ahead)) for start in range(0, 20, 4)]
 
 
 def with_nan(result, first_frame):
@@ -318,6 +322,8 @@ def test_bad_output_is_refused_before_work_starts(tmp_path, target, error, messa
         {"codec": "vp9"},
         {"crf": 60},
         {"frame_rate": Fraction(0)},
+        {"detect_shots": False, "shots": Path("a.json")},
+        {"detect_shots": False, "save_shots": Path("a.json")},
     ],
 )
 def test_settings_out_of_range_are_refused(wrong):

@@ -1,7 +1,8 @@
 """The main job: a film, four times as wide and as high, as a stream.
 
-Reader -> windows -> pipeline -> writer. One window of frames is held at a time, so memory does not depend on the length
-of the film. The output appears under its name only when it is complete; on any error, and on Ctrl-C, nothing remains.
+Reader -> shots -> windows -> pipeline -> writer. One window of frames is held at a time, so memory does not depend on
+the length of the film. Windows start anew at every cut, so nothing is guided across one. The output appears under its
+name only when it is complete; on any error, and on Ctrl-C, nothing remains.
 """
 
 from __future__ import annotations
@@ -18,7 +19,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dgafvsr.errors import InputError, ModelError, UsageError
-from dgafvsr.sampling.windows import Window, check_window, plan_windows, stream_windows
+from dgafvsr.jobs.shot_plan import ShotPlan, check_shot_options
+from dgafvsr.sampling.windows import check_window, plan_windows, stream_windows
 from dgafvsr.video.arrays import MINIMUM_SIDE
 from dgafvsr.video.color import to_uint8
 from dgafvsr.video.frames import Frame, FrameSink, FrameSource, SourceInfo
@@ -108,11 +110,18 @@ class UpscaleSettings:
     """Whether an existing output may be replaced."""
     guided: bool = True
     """Whether neighbouring frames guide each other; False upscales each for itself."""
+    detect_shots: bool = True
+    """Whether cuts are looked for; False without a list takes the film as one shot."""
+    shots: Path | None = None
+    """A shot list to follow instead of looking for cuts, None for none."""
+    save_shots: Path | None = None
+    """Where the shots are written as a list, None for nowhere; `overwrite` holds for it too."""
     frame_rate: Fraction | None = None
     """Frames in a second of a picture folder, None for 24. Videos bring their own."""
 
     def __post_init__(self) -> None:
         check_window(self.window, self.overlap)
+        check_shot_options(detect=self.detect_shots, given=self.shots, save=self.save_shots)
         if self.steps is not None and self.steps < 1:
             raise UsageError("The number of steps is impossible", got=self.steps, expected="at least 1")
         if self.frame_rate is not None and self.frame_rate <= 0:
@@ -145,6 +154,8 @@ class UpscaleSummary:
     """The file or folder that was made."""
     frames: int
     """Frames in it."""
+    shots: int
+    """Shots that the film was taken as, at least 1."""
     width: int
     """Columns of pixels of the output."""
     height: int
@@ -182,8 +193,8 @@ def upscale_file(
         listener: called after each unit of work and after each window.
 
     Raises:
-        InputError: the source cannot be read, or it breaks in the middle.
-        OutputError: the target cannot be written, or exists.
+        InputError: the source or the shot list cannot be used, or the source breaks in the middle.
+        OutputError: the target or the shot list cannot be written, or exists.
         UsageError: the target's suffix is unknown, or a setting does not fit the source.
         ModelError: the model gave NaN or frames of a wrong size.
         ResourceError: the disk is full.
@@ -196,13 +207,17 @@ def upscale_file(
         info = reader.info
         _check_sides(info)
         large = info.resized(width=SCALE * info.width, height=SCALE * info.height)
-        with open_sink(target, large, encoder, overwrite=settings.overwrite) as sink:
-            _upscale_stream(reader, sink, pipeline, settings, listener)
-        warnings = (*info.losses, *reader.warnings, *sink.warnings)
+        with (
+            _shot_plan(info, target, settings) as plan,
+            open_sink(target, large, encoder, overwrite=settings.overwrite) as sink,
+        ):
+            _upscale_stream(reader, sink, pipeline, plan, settings, listener)
+        warnings = (*info.losses, *reader.warnings, *plan.warnings, *sink.warnings)
     seconds = time.perf_counter() - started
     return UpscaleSummary(
         output=Path(target),
         frames=sink.frames_written,
+        shots=plan.count,
         width=large.width,
         height=large.height,
         seconds=seconds,
@@ -222,35 +237,54 @@ def _check_sides(info: SourceInfo) -> None:
         )
 
 
+def _shot_plan(info: SourceInfo, target: Path | str, settings: UpscaleSettings) -> ShotPlan:
+    return ShotPlan(
+        info,
+        Path(target),
+        detect=settings.detect_shots,
+        given=settings.shots,
+        save=settings.save_shots,
+        overwrite=settings.overwrite,
+    )
+
+
 def _upscale_stream(
-    frames: FrameSource, sink: FrameSink, pipeline: Upscaler, settings: UpscaleSettings, listener: Listener | None
+    frames: FrameSource,
+    sink: FrameSink,
+    pipeline: Upscaler,
+    plan: ShotPlan,
+    settings: UpscaleSettings,
+    listener: Listener | None,
 ) -> None:
-    meter = _Meter.of_job(frames.info.expected_frames, settings, pipeline.default_steps, listener)
+    meter = _Meter(frames.info.expected_frames, settings, pipeline.default_steps, listener)
     read = _Counted(frames)
-    for window, held in stream_windows(read, settings.window, settings.overlap):
-        result = pipeline(
-            np.stack([frame.pixels for frame in held]),
-            num_inference_steps=settings.steps,
-            seed=settings.seed,
-            window=None,
-            first_frame=window.start,
-            guided=settings.guided,
-            output_type="np",
-            on_event=meter.worked,
-        )
-        pictures = np.asarray(result.frames)
-        _check_pictures(pictures, held, window)
-        for frame, picture in zip(held[window.kept], pictures[window.kept], strict=True):
-            sink.write(frame.with_pixels(to_uint8(picture)))
-        meter.wrote(sink.frames_written)
+    for shot in plan.split(read):
+        meter.entered_shot(shot.start)
+        for window, held in stream_windows(shot.frames, settings.window, settings.overlap):
+            first_frame = shot.start + window.start
+            result = pipeline(
+                np.stack([frame.pixels for frame in held]),
+                num_inference_steps=settings.steps,
+                seed=settings.seed,
+                window=None,
+                first_frame=first_frame,
+                guided=settings.guided,
+                output_type="np",
+                on_event=meter.worked,
+            )
+            pictures = np.asarray(result.frames)
+            _check_pictures(pictures, held, first_frame)
+            for frame, picture in zip(held[window.kept], pictures[window.kept], strict=True):
+                sink.write(frame.with_pixels(to_uint8(picture)))
+            meter.wrote(sink.frames_written)
     assert sink.frames_written == read.count
 
 
-def _check_pictures(pictures: NDArray[Any], held: list[Frame], window: Window) -> None:
+def _check_pictures(pictures: NDArray[Any], held: list[Frame], first_frame: int) -> None:
     expected = (len(held), SCALE * held[0].height, SCALE * held[0].width, 3)
     if pictures.shape != expected:
         raise ModelError("The model gave frames of a wrong size", got=pictures.shape, expected=expected)
-    for index, picture in enumerate(pictures, start=window.start):
+    for index, picture in enumerate(pictures, start=first_frame):
         if not np.isfinite(picture).all():
             raise ModelError(
                 f"The model gave values that are not numbers (NaN) for frame {index}",
@@ -274,19 +308,19 @@ class _Counted:
 class _Meter:
     """Turns events into progress."""
 
-    def __init__(self, progress: UpscaleProgress, listener: Listener | None) -> None:
-        self._progress, self._listener = progress, listener
+    def __init__(
+        self, frames: int | None, settings: UpscaleSettings, default_steps: int, listener: Listener | None
+    ) -> None:
+        self._steps = default_steps if settings.steps is None else settings.steps
+        self._window, self._overlap, self._listener = settings.window, settings.overlap, listener
+        self._progress = UpscaleProgress(frames_done=0, frames_total=frames, work_done=0, work_total=None)
 
-    @classmethod
-    def of_job(
-        cls, frames: int | None, settings: UpscaleSettings, default_steps: int, listener: Listener | None
-    ) -> _Meter:
-        steps = default_steps if settings.steps is None else settings.steps
-        work = None
-        if frames is not None:
-            windows = plan_windows(frames, settings.window, settings.overlap)
-            work = steps * sum(window.stop - window.start for window in windows)
-        return cls(UpscaleProgress(frames_done=0, frames_total=frames, work_done=0, work_total=work), listener)
+    def entered_shot(self, start: int) -> None:
+        """Plans the rest of the film as one shot: a cut costs windows, and saves overlaps."""
+        if self._progress.frames_total is not None:
+            rest = plan_windows(max(1, self._progress.frames_total - start), self._window, self._overlap)
+            work = self._steps * sum(window.stop - window.start for window in rest)
+            self._progress = replace(self._progress, work_total=self._progress.work_done + work)
 
     def worked(self, event: Any) -> None:
         self._tell(replace(self._progress, work_done=self._progress.work_done + 1))

@@ -2,7 +2,7 @@
 
 A window is what the sampler holds in memory at once. Neighbouring windows share `overlap` frames; each of the two keeps
 its half of them, the half that lies farther from its own border, where the sweeps have already gathered guidance from
-both sides. Noise belongs to the frame's index in the shot, not to the window, so the shared frames start from the same
+both sides. Noise belongs to the frame's index in the film, not to the window, so the shared frames start from the same
 noise in both.
 """
 

@@ -1,0 +1,123 @@
+"""How a job comes to the shots of its film, and where it writes them down."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from dgafvsr.errors import UsageError
+from dgafvsr.video.atomic import PendingFile, writing_error
+from dgafvsr.video.frames import Frame, SourceInfo
+from dgafvsr.video.shot_lists import ShotList, ShotRecorder, dump_shots, read_shots
+from dgafvsr.video.shots import ShotStream, detect_cuts, mark_cuts, split_shots
+
+__all__ = ["ShotPlan", "check_shot_options"]
+
+
+def check_shot_options(*, detect: bool, given: Path | None, save: Path | None) -> None:
+    """Raise UsageError unless the options of `ShotPlan` go together."""
+    if not detect and (given is not None or save is not None):
+        raise UsageError(
+            "The film cannot be taken as one shot and have a shot list",
+            got=f"--no-shots and {'--save-shots' if given is None else '--shots'}",
+            remedy="leave one of them out",
+        )
+
+
+class ShotPlan:
+    """The shots of one film: found, read from a list, or the whole film as one.
+
+    Leaving the context without an error writes the shots down, if that was asked for; with an error nothing is written.
+
+    Args:
+        info: of the film.
+        target: the job's own output, which the list may not replace or lie in.
+        detect: whether cuts are looked for; False without a list: the film is one shot.
+        given: a shot list to follow instead.
+        save: where the shots are written as a list, None for nowhere.
+        overwrite: whether an existing list may be replaced.
+
+    Raises:
+        InputError: the given list cannot be used, or goes on after the film's end.
+        OutputError: the list to write exists or cannot be written.
+        UsageError: the options contradict one another.
+    """
+
+    def __init__(
+        self,
+        info: SourceInfo,
+        target: Path,
+        *,
+        detect: bool = True,
+        given: Path | None = None,
+        save: Path | None = None,
+        overwrite: bool = False,
+    ) -> None:
+        check_shot_options(detect=detect, given=given, save=save)
+        self._detect, self._recorder = detect, ShotRecorder(())
+        self._given: ShotList | None = None if given is None else read_shots(given)
+        if self._given is not None and info.frame_count is not None:
+            self._given.check_fits(info.frame_count)
+        self._pending: PendingFile | None = None
+        if save is not None:
+            _check_apart(save, target)
+            self._pending = PendingFile(save, overwrite=overwrite, source=info.path)
+
+    @property
+    def count(self) -> int:
+        """Shots so far."""
+        return len(self._recorder.shots)
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """What of the given list was not used, after the last frame; for films whose container counts no frames."""
+        beyond = [start for start in (self._given.starts if self._given else ()) if start >= self._recorder.frames]
+        if not beyond:
+            return ()
+        return (f"the film ends with frame {self._recorder.frames - 1}; {len(beyond)} listed shots lie after that",)
+
+    def split(self, frames: Iterable[Frame]) -> Iterator[ShotStream]:
+        """The shots of the film, in order, each to be read before the next is asked for.
+
+        Args:
+            frames: of the whole film.
+        """
+        if self._given is not None:
+            marked = mark_cuts(frames, frozenset(self._given.starts))
+        else:
+            marked = detect_cuts(frames) if self._detect else mark_cuts(frames)
+        self._recorder = ShotRecorder(marked)
+        return split_shots(self._recorder)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._pending is None:
+            return
+        try:
+            if kind is None:
+                self._write(self._pending)
+        finally:
+            self._pending.discard()  # a published file no longer has this name
+
+    def _write(self, pending: PendingFile) -> None:
+        try:
+            pending.path.write_text(dump_shots(self._recorder.shots), encoding="utf-8")
+        except OSError as error:
+            raise writing_error(pending.target, error) from error
+        pending.publish()
+
+
+def _check_apart(save: Path, target: Path) -> None:
+    resolved, output = save.resolve(), target.resolve()
+    if resolved == output or output in resolved.parents:
+        raise UsageError(
+            f"The shot list {save} would replace the output or lie in it",
+            got=f"{save} and {target}",
+            remedy="choose another name for the shot list",
+        )
