@@ -28,7 +28,7 @@ from dgafvsr.errors import UsageError
 __all__ = ["OGWM", "Convention", "Rescaling", "warp"]
 
 Convention = Literal["released", "centered"]
-Rescaling = Literal["nearest", "bicubic"]
+Rescaling = Literal["nearest", "bilinear", "bicubic"]
 
 FLOW_SCALE = 4
 """Flows come on the grid of the x4 frames."""
@@ -40,7 +40,7 @@ class OGWM:
 
     Args:
         convention: pixel-centre convention, see the module's text.
-        rescaling: `nearest` is the method; `bicubic` is the paper's ablation.
+        rescaling: `nearest` is the method; `bicubic` is the paper's ablation; `bilinear` is for Observation 2.
         scale: the paper's s; 4 is the method, 1 the direct low-resolution warp, others for Observation 2.
 
     Example:
@@ -77,7 +77,7 @@ class OGWM:
             N 2 sh sw in pixels of that grid otherwise.
         """
         if not self.fused:
-            return _rescale_flow(flow, self.scale / FLOW_SCALE)
+            return self.rescale_flow(flow)
         if self.convention == "released":
             return flow[:, :, None, ::FLOW_SCALE, ::FLOW_SCALE].contiguous()
         cells = F.pixel_unshuffle(flow, FLOW_SCALE)
@@ -98,6 +98,20 @@ class OGWM:
         samples = kept.shape[2]
         total = sum(self._gather(feature, kept[:, :, k], k) for k in range(samples))
         return (total / samples).to(feature.dtype)  # type: ignore[union-attr]
+
+    def enlarge(self, feature: Tensor) -> Tensor:
+        """Step (a) as the paper draws it: the feature N C h w on the grid s times as fine, N C sh sw."""
+        return _rescale(feature, [self.scale * side for side in feature.shape[-2:]], self.rescaling)
+
+    def rescale_flow(self, flow: Tensor) -> Tensor:
+        """The flow N 2 4h 4w in HR pixels on the grid of `enlarge`: N 2 sh sw in pixels of that grid."""
+        return _rescale_flow(flow, self.scale / FLOW_SCALE)
+
+    def reduce(self, warped: Tensor) -> Tensor:
+        """Step (c): N C sh sw back to N C h w; `nearest` keeps the corner, or averages the cell when `centered`."""
+        if self.rescaling == "nearest" and self.convention == "centered":
+            return F.avg_pool2d(warped, self.scale)
+        return _rescale(warped, [side // self.scale for side in warped.shape[-2:]], self.rescaling)
 
     def _gather(self, feature: Tensor, flow: Tensor, k: int) -> Tensor:
         """Bilinear samples of the (never made) x4 feature at pixel k of every cell: float32 N C h w."""
@@ -172,16 +186,11 @@ def _rescale_flow(flow: Tensor, factor: float) -> Tensor:
 
 def _rescale_warp_rescale(feature: Tensor, flow: Tensor, ogwm: OGWM) -> Tensor:
     """The module as the paper draws it, with its high-resolution tensors: up, warp, down."""
-    size = feature.shape[-2:]
-    enlarged = _rescale(feature, flow.shape[-2:], ogwm.rescaling)
-    warped = warp(enlarged, flow, ogwm.convention)
-    if ogwm.rescaling == "nearest" and ogwm.convention == "centered":
-        return F.avg_pool2d(warped, ogwm.scale)
-    return _rescale(warped, size, ogwm.rescaling)
+    return ogwm.reduce(warp(ogwm.enlarge(feature), flow, ogwm.convention))
 
 
-def _rescale(image: Tensor, size: torch.Size, rescaling: Rescaling) -> Tensor:
-    if image.shape[-2:] == size:
+def _rescale(image: Tensor, size: list[int], rescaling: Rescaling) -> Tensor:
+    if list(image.shape[-2:]) == size:
         return image
-    align = False if rescaling == "bicubic" else None
-    return F.interpolate(image, size=tuple(size), mode=rescaling, align_corners=align)
+    align = None if rescaling == "nearest" else False
+    return F.interpolate(image, size=size, mode=rescaling, align_corners=align)

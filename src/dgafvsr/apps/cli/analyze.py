@@ -1,0 +1,324 @@
+"""`dgafvsr analyze domains` and `warping`: the paper's observations, measured on a model and clips of one's own."""
+
+from __future__ import annotations
+
+import itertools
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, cast, get_args
+
+import typer
+from rich.console import Console
+
+from dgafvsr.apps.cli.progress import CountBar
+from dgafvsr.errors import UsageError
+
+if TYPE_CHECKING:
+    from dgafvsr.analysis.report import AnalysisReport
+
+__all__ = ["app", "domains", "parse_choices", "parse_scales", "warping"]
+
+SOURCE, MEASURED, REPORTS = "Features", "Measured", "Reports"
+
+RESIDUAL_NOTE = (
+    "This model's latents hold only what bicubic enlargement lacks, its pictures hold all. The paper's VAE has no such "
+    "split: here the pixel domain gains by the enlarged frames, which are much alike between neighbours."
+)
+
+app = typer.Typer(name="analyze", help="Measure the paper's observations on a model.", no_args_is_help=True)
+
+Clips = Annotated[
+    list[Path],
+    typer.Argument(metavar="CLIP...", help="HR videos, folders of pictures, or folders of clips.", show_default=False),
+]
+Model = Annotated[
+    str | None,
+    typer.Option(
+        metavar="PATH", rich_help_panel=SOURCE, help="Model folder or hub id.", show_default="the packaged model"
+    ),
+]
+Flow = Annotated[
+    str | None,
+    typer.Option(
+        metavar="NAME",
+        rich_help_panel=SOURCE,
+        help="Optical flow: dis, dis_fast, raft_large or raft_small.",
+        show_default="the model's, or dis",
+    ),
+]
+MaxFrames = Annotated[
+    int | None,
+    typer.Option(metavar="N", rich_help_panel=SOURCE, help="The first N frames of each clip.", show_default="all"),
+]
+Crop = Annotated[
+    int | None,
+    typer.Option(
+        metavar="N",
+        rich_help_panel=SOURCE,
+        help="The central square of N latent pixels (4N pixels) of each frame.",
+        show_default="the whole frame",
+    ),
+]
+Device = Annotated[str, typer.Option(metavar="NAME", rich_help_panel=SOURCE, help="auto, cuda, cuda:N, mps or cpu.")]
+Json = Annotated[
+    Path | None,
+    typer.Option(metavar="FILE", rich_help_panel=REPORTS, help="Write everything here.", show_default=False),
+]
+Markdown = Annotated[
+    Path | None,
+    typer.Option(metavar="FILE", rich_help_panel=REPORTS, help="Write the tables here.", show_default=False),
+]
+Csv = Annotated[
+    Path | None,
+    typer.Option(metavar="FILE", rich_help_panel=REPORTS, help="Write the tables here.", show_default=False),
+]
+Plot = Annotated[
+    Path | None,
+    typer.Option(
+        metavar="FILE",
+        rich_help_panel=REPORTS,
+        help="Draw the curves here (.png; needs matplotlib).",
+        show_default=False,
+    ),
+]
+Overwrite = Annotated[bool, typer.Option("--overwrite", rich_help_panel=REPORTS, help="Replace existing reports.")]
+Debug = Annotated[bool, typer.Option("--debug", help="Show tracebacks and library warnings.")]
+
+
+@app.command()
+def domains(
+    clips: Clips,
+    model: Model = None,
+    flow: Flow = None,
+    max_frames: MaxFrames = None,
+    crop: Crop = None,
+    device: Device = "auto",
+    steps: Annotated[
+        int | None,
+        typer.Option(metavar="N", min=1, rich_help_panel=MEASURED, help="Diffusion steps.", show_default="the model's"),
+    ] = None,
+    normalisation: Annotated[
+        str,
+        typer.Option(
+            metavar="NAME",
+            rich_help_panel=MEASURED,
+            help="Common range of both domains: range (smallest to largest) or deviation (mean +- 3 deviations).",
+        ),
+    ] = "range",
+    guidance: Annotated[
+        bool, typer.Option(help="Guide frames by their neighbours while sampling.", rich_help_panel=MEASURED)
+    ] = True,
+    seed: Annotated[int, typer.Option(metavar="N", rich_help_panel=MEASURED, help="Of the sampling.")] = 0,
+    json: Json = None,
+    markdown: Markdown = None,
+    csv: Csv = None,
+    plot: Plot = None,
+    overwrite: Overwrite = False,
+    debug: Debug = False,
+) -> None:
+    """Observation 1: neighbouring frames compared as features and as pixels, at every diffusion step."""
+    from dgafvsr.analysis.domains import Normalisation, compare_domains
+    from dgafvsr.analysis.domains_report import plot_domains, report_domains
+    from dgafvsr.analysis.samples import ClipSettings, lr_clips
+    from dgafvsr.apps.cli.devices import choose_device
+    from dgafvsr.flow.estimator import FlowEstimatorName, create_flow_estimator
+    from dgafvsr.models.autoencoder import ResidualAutoencoder
+
+    (rule,) = parse_choices(normalisation, get_args(Normalisation), "--normalisation", one=True)
+    part = ClipSettings(max_frames=max_frames, crop=crop)
+    reports = _check(flow, [json, markdown, csv], plot, overwrite=overwrite)
+    paths, chosen = _find(clips), choose_device(device)
+    pipe = _load(model, str(chosen))
+    backend = flow or str(pipe.config.flow)
+    estimator = create_flow_estimator(cast(FlowEstimatorName, backend), device=chosen)
+    count = itertools.count(1)
+    with CountBar("sampling") as bar:
+        result = compare_domains(
+            pipe,
+            (lr.to(chosen) for lr in lr_clips(paths, part)),
+            estimator,
+            steps=steps,
+            normalisation=cast(Normalisation, rule),
+            on_event=lambda _: bar(next(count)),
+            seed=seed,
+            guided=guidance,
+        )
+    report = report_domains(
+        result,
+        source=model or "the packaged model",
+        notes=(RESIDUAL_NOTE,) if isinstance(pipe.vae, ResidualAutoencoder) else (),
+        clips=[str(path) for path in paths],
+        flow=backend,
+        max_frames=max_frames,
+        crop=crop,
+        steps=len(result.steps),
+        guided=guidance,
+        seed=seed,
+    )
+    _show(report, reports, overwrite=overwrite)
+    if plot is not None:
+        plot_domains(result, plot, overwrite=overwrite)
+
+
+@app.command()
+def warping(
+    clips: Clips,
+    model: Model = None,
+    features: Annotated[
+        str,
+        typer.Option(
+            metavar="NAME",
+            rich_help_panel=SOURCE,
+            help="latent (of the model's encoder) or frame (the reduced frame itself, without a model).",
+        ),
+    ] = "latent",
+    flow: Flow = None,
+    max_frames: MaxFrames = None,
+    crop: Crop = None,
+    device: Device = "auto",
+    scales: Annotated[
+        str, typer.Option(metavar="LIST", rich_help_panel=MEASURED, help="The paper's s: numbers and ranges.")
+    ] = "1-8",
+    rescalings: Annotated[
+        str, typer.Option(metavar="LIST", rich_help_panel=MEASURED, help="nearest, bilinear and bicubic.")
+    ] = "nearest,bilinear,bicubic",
+    conventions: Annotated[
+        str, typer.Option(metavar="LIST", rich_help_panel=MEASURED, help="Of the warp: released and centered.")
+    ] = "released,centered",
+    textures: Annotated[
+        int,
+        typer.Option(
+            metavar="N", min=1, rich_help_panel=MEASURED, help="Textures moved by a known motion, for the exact error."
+        ),
+    ] = 16,
+    seed: Annotated[int, typer.Option(metavar="N", rich_help_panel=MEASURED, help="Of the textures.")] = 0,
+    json: Json = None,
+    markdown: Markdown = None,
+    csv: Csv = None,
+    plot: Plot = None,
+    overwrite: Overwrite = False,
+    debug: Debug = False,
+) -> None:
+    """Observation 2: the detail that a warp keeps, by the resolution at which it happens."""
+    from dgafvsr.analysis.samples import (
+        ClipSettings,
+        Encoder,
+        clip_samples,
+        encode_frame,
+        encode_latent,
+        moving_textures,
+    )
+    from dgafvsr.analysis.warping import WarpingSettings, measure_warping
+    from dgafvsr.analysis.warping_report import plot_warping, report_warping
+    from dgafvsr.apps.cli.devices import choose_device
+    from dgafvsr.flow.estimator import FlowEstimatorName, create_flow_estimator
+    from dgafvsr.models.latent_codec import LatentCodec
+    from dgafvsr.sampling.ogwm import Convention, Rescaling
+
+    settings = WarpingSettings(
+        scales=parse_scales(scales),
+        rescalings=cast(tuple[Rescaling, ...], parse_choices(rescalings, get_args(Rescaling), "--rescalings")),
+        conventions=cast(tuple[Convention, ...], parse_choices(conventions, get_args(Convention), "--conventions")),
+    )
+    part = ClipSettings(max_frames=max_frames, crop=crop)
+    (kind,) = parse_choices(features, ("latent", "frame"), "--features", one=True)
+    reports = _check(flow, [json, markdown, csv], plot, overwrite=overwrite)
+    paths, chosen = _find(clips), choose_device(device)
+    encoder: Encoder = encode_frame
+    backend, source = flow or "dis", "reduced frames"
+    if kind == "latent":
+        pipe = _load(model, str(chosen))
+        encoder, backend = encode_latent(LatentCodec(pipe.vae)), flow or str(pipe.config.flow)
+        source = f"latents of {model or 'the packaged model'}"
+    estimator = create_flow_estimator(cast(FlowEstimatorName, backend), device=chosen)
+    with CountBar("warping") as bar:
+        known = measure_warping(moving_textures(textures, seed=seed), settings)
+        real = measure_warping(clip_samples(paths, encoder, estimator, part), settings, on_progress=bar)
+    report = report_warping(
+        real,
+        known,
+        source=source,
+        settings=settings,
+        clips=[str(path) for path in paths],
+        flow=backend,
+        max_frames=max_frames,
+        crop=crop,
+        textures=textures,
+        seed=seed,
+    )
+    _show(report, reports, overwrite=overwrite)
+    if plot is not None:
+        plot_warping(real, known, plot, overwrite=overwrite)
+
+
+def parse_scales(text: str) -> tuple[int, ...]:
+    """The numbers that a list such as "1,2,4-8" names, in order, each once.
+
+    Raises:
+        UsageError: no number from 1 on, or no list.
+    """
+    numbers: list[int] = []
+    for part in text.split(","):
+        first, _, last = part.strip().partition("-")
+        if not first.isdecimal() or not (last or first).isdecimal():
+            raise UsageError("--scales is not understood", got=text, expected="numbers and ranges such as 1,2,4-8")
+        numbers += range(int(first), int(last or first) + 1)
+    if not numbers or min(numbers) < 1 or max(numbers) > 16:
+        raise UsageError("--scales is out of range", got=text, expected="numbers from 1 to 16")
+    return tuple(sorted(set(numbers)))
+
+
+def parse_choices(text: str, choices: tuple[str, ...], option: str, *, one: bool = False) -> tuple[str, ...]:
+    """The names of a comma-separated list, each once.
+
+    Args:
+        text: what the user wrote.
+        choices: the names there are.
+        option: its name, for the error.
+        one: only one name is allowed.
+
+    Raises:
+        UsageError: an unknown name, none, or too many.
+    """
+    names = tuple(dict.fromkeys(part.strip() for part in text.split(",") if part.strip()))
+    if not names or not set(names) <= set(choices) or (one and len(names) > 1):
+        raise UsageError(
+            f"{option} is not understood", got=text, expected=f"{'' if one else 'some '}of {', '.join(choices)}"
+        )
+    return names
+
+
+def _check(flow: str | None, reports: list[Path | None], plot: Path | None, *, overwrite: bool) -> list[Path]:
+    """The reports to write, after everything that can be refused early was."""
+    from dgafvsr.analysis.plots import check_plotting
+    from dgafvsr.analysis.report import check_targets
+    from dgafvsr.apps.cli.devices import check_flow
+
+    check_flow(flow)
+    wanted = [path for path in reports if path is not None]
+    check_targets(wanted, [] if plot is None else [plot], overwrite=overwrite)
+    if plot is not None:
+        check_plotting()
+    return wanted
+
+
+def _find(clips: list[Path]) -> list[Path]:
+    """The clips that the arguments hold, in order."""
+    from dgafvsr.evaluation.clips import discover_clips
+
+    return [path for argument in clips for path in discover_clips(argument).values()]
+
+
+def _load(model: str | None, device: str) -> Any:
+    from dgafvsr import pipeline
+
+    pipe: Any = pipeline.DGAFVSRPipeline.from_pretrained(model).to(device)
+    pipe.set_progress_bar_config(disable=True)
+    return pipe
+
+
+def _show(report: AnalysisReport, paths: list[Path], *, overwrite: bool) -> None:
+    from dgafvsr.analysis.report import rich_table, save_report
+
+    Console(soft_wrap=True).print(rich_table(report))
+    for path in paths:
+        save_report(report, path, overwrite=overwrite)

@@ -1,0 +1,78 @@
+"""The command line: `dgafvsr upscale`, `info`, `train`, `evaluate`, `analyze` and `data`.
+
+Each command is one file beside this one: parse, call, show. torch and everything that needs it is imported inside the
+commands, so that `--help` answers at once.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from typing import Annotated, NoReturn
+
+import typer
+
+from dgafvsr import __version__
+from dgafvsr.apps.cli.analyze import app as analyze_app
+from dgafvsr.apps.cli.border import guard, wants_debug
+from dgafvsr.apps.cli.data import app as data_app
+from dgafvsr.apps.cli.evaluate import evaluate
+from dgafvsr.apps.cli.info import info
+from dgafvsr.apps.cli.train import train
+from dgafvsr.apps.cli.upscale import upscale
+
+__all__ = ["app", "main", "run"]
+
+app = typer.Typer(
+    name="dgafvsr",
+    help="Diffusion-based x4 video super-resolution with dense guidance from aligned features (DGAF-VSR).",
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="rich",
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+app.command()(upscale)
+app.command()(info)
+app.command()(train)
+app.command()(evaluate)
+app.add_typer(analyze_app)
+app.add_typer(data_app)
+
+
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"dgafvsr {__version__}")
+        raise typer.Exit
+
+
+@app.callback(invoke_without_command=True)
+def _root(
+    context: typer.Context,
+    version: Annotated[
+        bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Show the version and leave.")
+    ] = False,
+) -> None:
+    if context.invoked_subcommand is None:
+        typer.echo(context.get_help())
+
+
+def run(arguments: Sequence[str]) -> int:
+    """The exit code of a command line.
+
+    Args:
+        arguments: the words after the program's name.
+    """
+    command = typer.main.get_command(app)
+    return guard(
+        lambda: command.main(list(arguments), prog_name="dgafvsr", standalone_mode=False),
+        debug=wants_debug(arguments),
+    )
+
+
+def main() -> NoReturn:
+    """Run the command line of this process and leave with its exit code."""
+    sys.exit(run(sys.argv[1:]))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,113 @@
+"""Clips of HR frames on disk to clips of LR frames on disk."""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Literal, get_args
+
+from torch import Tensor
+
+from dgafvsr.errors import InputError, OutputError, UsageError
+from dgafvsr.evaluation.clips import discover_clips
+from dgafvsr.evaluation.degradations import SCALE, crop_to_scale, reduce_bicubic, reduce_blurred
+from dgafvsr.evaluation.realistic import degrade_realistic
+from dgafvsr.video.atomic import writing_error
+from dgafvsr.video.color import to_array, to_tensor, to_uint8
+from dgafvsr.video.folders import FolderWriter
+from dgafvsr.video.frames import Frame, FrameSource
+from dgafvsr.video.reader import open_source
+
+__all__ = ["DegradationKind", "degrade_clip", "degrade_clips"]
+
+DegradationKind = Literal["bicubic", "bd", "realistic"]
+
+
+def degrade_clips(
+    source: Path,
+    target: Path,
+    kind: DegradationKind,
+    *,
+    seed: int = 0,
+    overwrite: bool = False,
+    on_clip: Callable[[str, int], None] | None = None,
+) -> int:
+    """Degrade every clip of a set; one clip stays one folder, several become folders of their names.
+
+    Args:
+        source: a video, a folder of pictures, or a folder of clips.
+        target: the folder to make; each clip's folder appears when it is complete.
+        kind: BIx4, BDx4, or random and realistic.
+        seed: of `realistic`; a clip's parameters belong to (seed, its name).
+        overwrite: replace folders of pictures that are there.
+        on_clip: called with a clip's name and its number of frames when it is complete.
+
+    Returns:
+        The number of frames written.
+
+    Raises:
+        InputError: a clip cannot be read or reduced.
+        OutputError: the target cannot be written.
+        UsageError: unknown kind or a negative seed.
+    """
+    _check(kind, seed)
+    clips = discover_clips(source)
+    several = source.is_dir() and list(clips.values()) != [source]
+    if several:
+        _make_folder(target, source)
+    total = 0
+    for name, path in clips.items():
+        frames = degrade_clip(path, target / name if several else target, kind, seed=seed, overwrite=overwrite)
+        total += frames
+        if on_clip is not None:
+            on_clip(name, frames)
+    return total
+
+
+def degrade_clip(source: Path, target: Path, kind: DegradationKind, *, seed: int = 0, overwrite: bool = False) -> int:
+    """Degrade one clip into a folder of PNG files; see `degrade_clips`."""
+    _check(kind, seed)
+    with open_source(source) as frames:
+        height, width = frames.info.height // SCALE, frames.info.width // SCALE
+        if min(height, width) < 2 * SCALE:
+            raise InputError(
+                f"{source} is too small to be reduced",
+                got=f"{frames.info.width}x{frames.info.height}",
+                expected=f"at least {2 * SCALE * SCALE} pixels a side",
+            )
+        name = source.stem if source.is_file() else source.resolve().name
+        reduced = _reduce(_tensors(frames), kind, (seed, zlib.crc32(name.encode())))
+        with FolderWriter(target, frames.info.resized(width=width, height=height), overwrite=overwrite) as writer:
+            for index, lr in enumerate(reduced):
+                pixels = to_uint8(to_array(lr)[0])
+                writer.write(Frame(pixels=pixels, pts=index, time_base=frames.info.time_base, duration=1))
+    return writer.frames_written
+
+
+def _reduce(frames: Iterator[Tensor], kind: DegradationKind, seed: tuple[int, int]) -> Iterator[Tensor]:
+    if kind == "realistic":
+        return degrade_realistic(frames, seed=seed)
+    return map(reduce_bicubic if kind == "bicubic" else reduce_blurred, frames)
+
+
+def _tensors(source: FrameSource) -> Iterator[Tensor]:
+    """Frames cut at the right and bottom to multiples of 4: 1 3 4h 4w in [0, 1]."""
+    for frame in source:
+        yield crop_to_scale(to_tensor(frame.pixels[None]))
+
+
+def _check(kind: str, seed: int) -> None:
+    if kind not in get_args(DegradationKind):
+        raise UsageError("Unknown degradation", got=kind, expected=f"one of {', '.join(get_args(DegradationKind))}")
+    if seed < 0:
+        raise UsageError("The seed is out of range", got=seed, expected="0 or more")
+
+
+def _make_folder(target: Path, source: Path) -> None:
+    if target.resolve() == source.resolve() or source.resolve() in target.resolve().parents:
+        raise OutputError(f"{target} is the input itself or inside it", remedy="choose another output")
+    try:
+        target.mkdir(exist_ok=True)
+    except OSError as error:
+        raise writing_error(target, error) from error

@@ -1,0 +1,57 @@
+import pytest
+import typer
+
+from dgafvsr.apps.cli.data import app
+from dgafvsr.apps.cli.main import run
+from tests.evaluation.pictures import smooth_clip, write_clip
+from tests.evaluation.test_datasets import make_vid4
+
+
+def test_complete_benchmark_leaves_with_0_and_incomplete_with_3(tmp_path, capsys):
+    folder = make_vid4(tmp_path / "vid4")
+    assert run(["data", "check", str(folder)]) == 0
+    assert "complete" in capsys.readouterr().out
+    (folder / "GT" / "city" / "00000033.png").unlink()
+    assert run(["data", "check", str(folder), "--layout", "vid4"]) == 3
+    printed = capsys.readouterr()
+    assert "GT/city holds 33 pictures instead of 34" in printed.out
+    assert printed.err.count("\n") == 1
+    assert "2 problems" in printed.err
+
+
+@pytest.mark.parametrize("kind", ["bicubic", "bd", "realistic"])
+def test_clips_are_degraded(tmp_path, capsys, kind):
+    write_clip(tmp_path / "GT" / "a", smooth_clip(2, 64, 72))
+    assert run(["data", "degrade", str(tmp_path / "GT"), str(tmp_path / "LR"), "--kind", kind, "--seed", "5"]) == 0
+    assert capsys.readouterr().out == "a: 2 frames\n"
+    assert [path.name for path in sorted((tmp_path / "LR" / "a").iterdir())] == ["00000000.png", "00000001.png"]
+
+
+@pytest.mark.parametrize(
+    ("words", "code"),
+    [
+        (["check", "none"], 3),
+        (["check", "."], 3),
+        (["check", ".", "--layout", "imagenet"], 2),
+        (["degrade", "none", "LR"], 3),
+        (["degrade", "GT", "LR", "--kind", "x"], 2),
+        (["degrade", "GT", "LR", "--seed", "-1"], 2),
+        (["degrade", "GT", "none/LR"], 1),
+        (["degrade", "GT", "GT"], 1),
+    ],
+)
+def test_bad_request_is_one_line_and_writes_nothing(tmp_path, monkeypatch, capsys, words, code):
+    write_clip(tmp_path / "GT" / "a", smooth_clip(2, 64, 72))
+    monkeypatch.chdir(tmp_path)
+    before = sorted(tmp_path.rglob("*"))
+    assert run(["data", *words]) == code
+    printed = capsys.readouterr()
+    assert printed.err.count("\n") == 1, printed.err
+    assert printed.out == ""
+    assert sorted(tmp_path.rglob("*")) == before
+
+
+@pytest.mark.parametrize("name", ["check", "degrade"])
+def test_every_option_is_documented(name):
+    command = typer.main.get_command(app).commands[name]
+    assert [parameter.name for parameter in command.params if not getattr(parameter, "help", None)] == []

@@ -1,0 +1,77 @@
+import pytest
+import torch
+
+from dgafvsr.apps.cli import devices
+from dgafvsr.apps.cli.devices import Device, available_devices, check_flow, choose_device, choose_dtype
+from dgafvsr.errors import UsageError
+
+CPU = Device(name="cpu", model="processor", memory_bytes=None)
+MPS = Device(name="mps", model="Apple GPU", memory_bytes=None)
+CUDA = [Device(name=f"cuda:{index}", model="a GPU", memory_bytes=8) for index in range(2)]
+
+
+@pytest.fixture
+def machine(monkeypatch):
+    def pretend(*found):
+        monkeypatch.setattr(devices, "available_devices", lambda: found)
+
+    return pretend
+
+
+def test_this_machine_has_a_processor():
+    last = available_devices()[-1]
+    assert last.name == "cpu"
+    assert last.memory_bytes is None or last.memory_bytes > 2**28
+
+
+def test_auto_prefers_cuda_then_mps_then_cpu(machine):
+    for found, expected in (((*CUDA, CPU), "cuda:0"), ((MPS, CPU), "mps"), ((CPU,), "cpu")):
+        machine(*found)
+        assert choose_device("auto") == torch.device(expected)
+
+
+def test_device_by_name_and_index(machine):
+    machine(*CUDA, CPU)
+    assert choose_device("cuda") == torch.device("cuda:0")
+    assert choose_device("cuda:1") == torch.device("cuda:1")
+    assert choose_device("cpu") == torch.device("cpu")
+
+
+@pytest.mark.parametrize("name", ["cuda", "cuda:2", "mps", "tpu", ""])
+def test_missing_device_names_those_that_are_there(machine, name):
+    machine(*(CUDA[:1] if name == "cuda:2" else []), CPU)
+    with pytest.raises(UsageError, match="cpu"):
+        choose_device(name)
+
+
+@pytest.mark.parametrize(("supported", "expected"), [(True, torch.bfloat16), (False, torch.float16)])
+def test_auto_dtype_on_cuda_is_what_it_computes_in(monkeypatch, supported, expected):
+    monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda including_emulation: supported)
+    assert choose_dtype("auto", torch.device("cuda:0")) == expected
+
+
+@pytest.mark.parametrize(
+    ("flags", "expected"),
+    [
+        ("fma avx512f avx512_bf16", torch.bfloat16),
+        ("amx_bf16 amx_tile", torch.bfloat16),
+        ("fma avx2", torch.float32),
+        ("", torch.float32),
+    ],
+)
+def test_auto_dtype_on_the_processor_is_what_it_computes_in(monkeypatch, flags, expected):
+    monkeypatch.setattr(devices, "_processor_facts", lambda: {"flags": flags})
+    assert choose_dtype("auto", torch.device("cpu")) == expected
+    assert choose_dtype("auto", torch.device("mps")) == torch.float32
+
+
+def test_unknown_dtype_lists_the_known():
+    with pytest.raises(UsageError, match="bfloat16, float16, float32"):
+        choose_dtype("float8", torch.device("cpu"))
+
+
+def test_flow_is_checked_by_name():
+    check_flow(None)
+    check_flow("dis")
+    with pytest.raises(UsageError, match="raft_large"):
+        check_flow("farneback")

@@ -1,0 +1,104 @@
+from pathlib import Path
+
+import pytest
+
+from dgafvsr.apps.cli.main import run
+from dgafvsr.apps.cli.train import parse_override
+from dgafvsr.errors import UsageError
+from dgafvsr.training import recipes
+from dgafvsr.training.trainer import StepReport
+
+
+@pytest.fixture
+def calls(monkeypatch):
+    """The calls of `recipes.run`; each reports once and finishes."""
+    made = []
+
+    def fake(name, *, data, output, overrides, max_minutes, listener):
+        made.append({"name": name, "data": data, "output": output, "overrides": overrides, "max_minutes": max_minutes})
+        report = StepReport(
+            stage="autoencoder",
+            step=1,
+            steps=2,
+            losses={"loss": 0.5},
+            gradient_norm=1,
+            learning_rate=1,
+            seconds_per_step=1,
+        )
+        listener(report)
+        return output if max_minutes else output / "model"
+
+    monkeypatch.setattr(recipes, "run", fake)
+    return made
+
+
+def test_command_is_a_thin_shell(calls, tmp_path, capsys):
+    options = ["--set", "guidance.warp=centered", "--set", "denoiser.velocity.steps=9"]
+    assert run(["train", "tiny", "--data", "photos", "--output", str(tmp_path / "run"), *options]) == 0
+    (call,) = calls
+    assert call["name"] == "tiny"
+    assert (call["data"], call["output"]) == (Path("photos"), tmp_path / "run")
+    assert call["overrides"] == {"guidance.warp": "centered", "denoiser.velocity.steps": 9}
+    assert call["max_minutes"] is None
+    assert capsys.readouterr().out.strip().endswith("model")
+
+
+def test_end_of_time_is_told(calls, tmp_path, capsys):
+    assert run(["train", "tiny", "--data", "d", "--output", str(tmp_path / "run"), "--max-minutes", "0.5"]) == 0
+    assert calls[0]["max_minutes"] == 0.5
+    assert "--resume" in capsys.readouterr().out
+
+
+def test_going_on_with_a_run_must_be_said(calls, tmp_path, capsys):
+    (tmp_path / "autoencoder").mkdir()
+    words = ["train", "tiny", "--data", "d", "--output", str(tmp_path)]
+    assert run(words) == 2
+    assert "--resume" in capsys.readouterr().err
+    assert run([*words, "--resume"]) == 0
+    assert len(calls) == 1
+
+
+@pytest.mark.parametrize("minutes", ["0", "-1"])
+def test_no_time_is_a_usage_error(calls, tmp_path, capsys, minutes):
+    words = ["train", "tiny", "--data", "d", "--output", str(tmp_path / "run"), "--max-minutes", minutes]
+    assert run(words) == 2
+    assert calls == []
+
+
+@pytest.mark.parametrize(
+    ("words", "code"),
+    [
+        (["train", "huge", "--data", "d", "--output", "OUT"], 2),
+        (["train", "tiny", "--data", "none", "--output", "OUT"], 3),
+        (["train", "tiny", "--data", "d", "--output", "OUT", "--set", "steps"], 2),
+        (["train", "tiny", "--data", "d", "--output", "OUT", "--set", "nothing.here=1"], 2),
+        (["train", "tiny", "--output", "OUT"], 2),
+    ],
+)
+def test_bad_request_is_one_line(tmp_path, capsys, words, code):
+    words = [str(tmp_path / "run") if word == "OUT" else word for word in words]
+    assert run(words) == code
+    printed = capsys.readouterr().err
+    assert printed.count("\n") == 1, printed
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        ("a.b=3", 3),
+        ("a.b=0.5", 0.5),
+        ("a.b=null", None),
+        ("a.b=[1, 2]", [1, 2]),
+        ("a.b=released", "released"),
+        ("a.b=", ""),
+    ],
+)
+def test_override_values_are_json_or_text(text, value):
+    assert parse_override(text) == ("a.b", value)
+
+
+@pytest.mark.parametrize("text", ["", "a.b", "=3"])
+def test_override_needs_key_and_value(text):
+    with pytest.raises(UsageError):
+        parse_override(text)

@@ -1,0 +1,280 @@
+import inspect
+import shutil
+from fractions import Fraction
+
+import av
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+
+from dgafvsr.apps.cli.main import run
+from dgafvsr.apps.cli.upscale import upscale
+from dgafvsr.jobs.upscale import UpscaleSettings
+from tests import factories
+from tests.apps.cli import films
+
+
+def failure(capsys, tmp_path, *arguments):
+    """Exit code and the one line of a command that must fail and leave nothing behind."""
+    before = sorted(path for path in tmp_path.rglob("*"))
+    code = run([str(argument) for argument in arguments])
+    printed = capsys.readouterr()
+    assert printed.out == ""
+    assert printed.err.count("\n") == 1, printed.err
+    assert "Traceback" not in printed.err
+    assert "internal error" not in printed.err
+    assert sorted(path for path in tmp_path.rglob("*")) == before
+    return code, printed.err
+
+
+def test_video_becomes_a_video_four_times_as_large(pipeline, video, tmp_path, capsys):
+    assert run(["upscale", str(video), str(tmp_path / "out.mp4"), "--device", "cpu", "--dtype", "float32"]) == 0
+    with av.open(str(tmp_path / "out.mp4")) as container:
+        stream = container.streams.video[0]
+        assert (stream.width, stream.height, stream.frames) == (88, 72, 5)
+        assert stream.average_rate == 25
+    summary = capsys.readouterr().out
+    for part in ("out.mp4", "5 of 88x72", "frames/s", "cpu, float32", "peak memory", "loading the model"):
+        assert part in summary
+
+
+def test_pictures_become_pictures(pipeline, tmp_path):
+    source = films.write_pictures(tmp_path / "in")
+    assert run(["upscale", str(source), f"{tmp_path / 'out'}/"]) == 0
+    assert len(list((tmp_path / "out").glob("*.png"))) == films.FRAMES
+
+
+def test_options_reach_the_pipeline(pipeline, video, tmp_path):
+    options = "--model m/x --revision r --flow dis_fast --device cpu --dtype bfloat16 --steps 3 --seed 7 --no-guidance"
+    windows = "--window 4 --overlap 2"
+    assert run(["upscale", str(video), str(tmp_path / "out.mp4"), *options.split(), *windows.split()]) == 0
+    assert pipeline.loaded == {"model": "m/x", "revision": "r", "flow": "dis_fast", "torch_dtype": torch.bfloat16}
+    assert pipeline.device == torch.device("cpu")
+    assert [call["first_frame"] for call in pipeline.calls] == [0, 2]
+    assert all(call["steps"] == 3 and call["seed"] == 7 and not call["guided"] for call in pipeline.calls)
+
+
+def test_codec_and_quality_reach_the_encoder(pipeline, video, tmp_path):
+    assert run(["upscale", str(video), str(tmp_path / "out.mkv"), "--codec", "hevc", "--crf", "30"]) == 0
+    with av.open(str(tmp_path / "out.mkv")) as container:
+        assert container.streams.video[0].codec_context.name == "hevc"
+
+
+def test_frame_rate_of_pictures_is_exact(pipeline, tmp_path):
+    source = films.write_pictures(tmp_path / "in")
+    assert run(["upscale", str(source), str(tmp_path / "out.mp4"), "--fps", "30000/1001"]) == 0
+    with av.open(str(tmp_path / "out.mp4")) as container:
+        assert container.streams.video[0].average_rate == Fraction(30000, 1001)
+
+
+def test_overwrite_replaces(pipeline, video, tmp_path):
+    target = tmp_path / "out.mp4"
+    target.write_bytes(b"old")
+    assert run(["upscale", str(video), str(target), "--overwrite"]) == 0
+    assert target.stat().st_size > 3
+
+
+def test_defaults_are_the_settings(pipeline):
+    defaults = {name: parameter.default for name, parameter in inspect.signature(upscale).parameters.items()}
+    settings = UpscaleSettings()
+    for name in ("steps", "seed", "window", "overlap", "codec", "crf", "overwrite"):
+        assert defaults[name] == getattr(settings, name), name
+    assert (defaults["shots"], defaults["save_shots"]) == (settings.shots, settings.save_shots)
+    assert defaults["no_shots"] is not settings.detect_shots
+    assert defaults["guidance"] == settings.guided
+    assert defaults["fps"] == settings.frame_rate
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        (["--steps", "0"], ["steps", "0"]),
+        (["--steps", "many"], ["--steps"]),
+        (["--window", "4", "--overlap", "4"], ["overlap 4"]),
+        (["--codec", "vp9"], ["vp9", "h264, hevc"]),
+        (["--crf", "99"], ["99"]),
+        (["--fps", "fast"], ["fast", "30000/1001"]),
+        (["--fps", "25"], ["has its own frame rate"]),
+        (["--flow", "lucas"], ["lucas", "raft_small"]),
+        (["--device", "gpu"], ["gpu", "cpu"]),
+        (["--device", "cuda:99"], ["cuda:99", "cpu"]),
+        (["--dtype", "int8"], ["int8", "bfloat16, float16, float32"]),
+        (["--sharpen"], ["--sharpen", "Try 'dgafvsr upscale --help'"]),
+    ],
+)
+def test_wrong_option_is_one_line_and_exit_2(pipeline, video, tmp_path, capsys, options, words):
+    code, line = failure(capsys, tmp_path, "upscale", video, tmp_path / "out.mp4", *options)
+    assert code == 2
+    for word in words:
+        assert word in line
+    assert pipeline.loaded is None, "the model was loaded although the command could not work"
+
+
+def test_wrong_suffix_is_exit_2_before_the_model_is_loaded(pipeline, video, tmp_path, capsys):
+    code, line = failure(capsys, tmp_path, "upscale", video, tmp_path / "out.gif")
+    assert (code, pipeline.loaded) == (2, None)
+    assert ".mp4" in line
+
+
+def test_missing_argument_is_exit_2(tmp_path, capsys):
+    code, line = failure(capsys, tmp_path, "upscale", "in.mp4")
+    assert code == 2
+    assert "OUT" in line
+
+
+def no_file(folder):
+    return folder / "none.mp4"
+
+
+def no_video(folder):
+    (folder / "text.mp4").write_text("no film")
+    return folder / "text.mp4"
+
+
+def empty(folder):
+    (folder / "empty.mp4").touch()
+    return folder / "empty.mp4"
+
+
+def only_sound(folder):
+    with av.open(str(folder / "sound.mp4"), "w") as container:
+        stream = container.add_stream("aac", rate=48000, layout="mono")
+        silence = av.AudioFrame.from_ndarray(np.zeros((1, 1024), np.float32), format="fltp", layout="mono")
+        silence.rate = 48000
+        container.mux(stream.encode(silence))
+        container.mux(stream.encode(None))
+    return folder / "sound.mp4"
+
+
+def truncated(folder):
+    video = films.write_video(folder / "whole.mp4", frames=30)
+    (folder / "torn.mp4").write_bytes(video.read_bytes()[: video.stat().st_size // 2])
+    return folder / "torn.mp4"
+
+
+def small(folder):
+    return films.write_video(folder / "small.mp4", width=12, height=14)
+
+
+def mixed(folder):
+    return films.write_pictures(folder / "mixed", sizes=[(22, 18), (22, 18), (24, 18)])
+
+
+def no_pictures(folder):
+    (folder / "nothing").mkdir()
+    return folder / "nothing"
+
+
+@pytest.mark.parametrize("make", [no_file, no_video, empty, only_sound, truncated, small, mixed, no_pictures])
+def test_bad_input_is_one_line_and_exit_3_before_the_model_is_loaded(pipeline, tmp_path, capsys, make):
+    source = make(tmp_path)
+    code, line = failure(capsys, tmp_path, "upscale", source, tmp_path / "out.mp4")
+    assert (code, pipeline.loaded) == (3, None), line
+    assert source.name in line
+
+
+def existing(folder):
+    (folder / "out.mp4").touch()
+    return folder / "out.mp4"
+
+
+def homeless(folder):
+    return folder / "no" / "out.mp4"
+
+
+def input_itself(folder):
+    return folder / "in.mp4"
+
+
+@pytest.mark.parametrize("make", [existing, homeless, input_itself])
+def test_bad_output_is_one_line_and_exit_1_before_the_model_is_loaded(pipeline, video, tmp_path, capsys, make):
+    target = make(tmp_path)
+    content = target.read_bytes() if target.exists() else None
+    code, line = failure(capsys, tmp_path, "upscale", video, target)
+    assert (code, pipeline.loaded) == (1, None), line
+    assert (target.read_bytes() if target.exists() else None) == content
+
+
+@pytest.fixture(scope="module")
+def saved_model(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("model")
+    factories.pipeline().save_pretrained(folder)
+    return folder
+
+
+def test_real_pipeline_runs_from_a_folder(saved_model, video, tmp_path):
+    assert run(["upscale", str(video), str(tmp_path / "out.mp4"), "--model", str(saved_model)]) == 0
+    with av.open(str(tmp_path / "out.mp4")) as container:
+        assert container.streams.video[0].frames == films.FRAMES
+
+
+@pytest.fixture
+def model(saved_model, tmp_path):
+    """A copy of the saved model that a test may break."""
+    return shutil.copytree(saved_model, tmp_path / "model")
+
+
+def test_no_such_model_is_exit_3(video, tmp_path, capsys):
+    code, line = failure(capsys, tmp_path, "upscale", video, tmp_path / "out.mp4", "--model", tmp_path / "nomodel")
+    assert code == 3
+    assert "nomodel" in line
+
+
+def test_model_without_a_part_is_exit_3(model, video, tmp_path, capsys):
+    (model / "vae").rename(tmp_path / "elsewhere")
+    code, line = failure(capsys, tmp_path, "upscale", video, tmp_path / "out.mp4", "--model", model)
+    assert code == 3
+    assert "vae" in line
+
+
+def weights(model):
+    return next((model / "unet").glob("*.safetensors"))
+
+
+def test_model_of_another_shape_is_exit_3(model, video, tmp_path, capsys):
+    tensors = load_file(weights(model))
+    tensors["conv_in.weight"] = tensors["conv_in.weight"][:, :3].contiguous()
+    save_file(tensors, weights(model))
+    code, line = failure(capsys, tmp_path, "upscale", video, tmp_path / "out.mp4", "--model", model)
+    assert code == 3
+    assert "conv_in.weight" in line
+
+
+def test_truncated_weights_are_exit_3(model, video, tmp_path, capsys):
+    weights(model).write_bytes(weights(model).read_bytes()[:-100])
+    code, line = failure(capsys, tmp_path, "upscale", video, tmp_path / "out.mp4", "--model", model)
+    assert code == 3
+    assert weights(model).name in line
+
+
+def test_nan_in_weights_is_exit_3(model, video, tmp_path, capsys):
+    tensors = load_file(weights(model))
+    tensors["conv_in.weight"][0, 0, 0, 0] = torch.nan
+    save_file(tensors, weights(model))
+    code, _ = failure(capsys, tmp_path, "upscale", video, tmp_path / "out.mp4", "--model", model)
+    assert code == 3
+
+
+def test_shots_are_saved_followed_and_counted(pipeline, video, tmp_path, capsys):
+    saved = tmp_path / "shots.json"
+    assert run(["upscale", str(video), str(tmp_path / "a.mp4"), "--save-shots", str(saved)]) == 0
+    assert "shots        1" in capsys.readouterr().out
+    saved.write_text('{"shots": [{"start_frame": 0}, {"start_frame": 3}]}')
+    assert run(["upscale", str(video), str(tmp_path / "b.mp4"), "--shots", str(saved)]) == 0
+    assert "shots        2" in capsys.readouterr().out
+    assert [call["first_frame"] for call in pipeline.calls] == [0, 0, 3]
+    assert run(["upscale", str(video), str(tmp_path / "c.mp4"), "--no-shots"]) == 0
+
+
+def test_contradicting_shot_options_are_exit_2(pipeline, video, tmp_path, capsys):
+    options = ["--no-shots", "--shots", tmp_path / "shots.json"]
+    code, line = failure(capsys, tmp_path, "upscale", video, tmp_path / "out.mp4", *options)
+    assert (code, pipeline.loaded) == (2, None)
+    assert "--no-shots" in line
+
+
+def test_wrong_shot_list_is_exit_3(pipeline, video, tmp_path, capsys):
+    code, line = failure(capsys, tmp_path, "upscale", video, tmp_path / "out.mp4", "--shots", tmp_path / "none.json")
+    assert (code, pipeline.loaded) == (3, None)
+    assert "none.json" in line

@@ -1,0 +1,61 @@
+"""What the documents say exists: commands, options, files."""
+
+import re
+import runpy
+from pathlib import Path
+
+import pytest
+import typer
+from PIL import Image
+
+from dgafvsr import DGAFVSRPipeline
+from dgafvsr.apps.cli.main import app
+from tests import factories
+
+ROOT = Path(__file__).parents[1]
+DOCUMENTS = [ROOT / name for name in ("README.md", "CONTRIBUTING.md", "docs/architecture.md", "examples/README.md")]
+COMMANDS = typer.main.get_command(app).commands
+GENERATED = {"docs/images/before_after.png"}
+
+
+def options_of(command):
+    names = [name for parameter in command.params for name in [*parameter.opts, *parameter.secondary_opts]]
+    return {name for name in names if name.startswith("-")}
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
+def test_commands_and_options_exist(document):
+    for line in re.findall(r"dgafvsr (?:upscale|info|train|evaluate)[^`\n]*", document.read_text()):
+        words = line.split("#")[0].split()
+        assert set(re.findall(r"--[a-z-]+", " ".join(words))) <= options_of(COMMANDS[words[1]]), line
+
+
+def test_option_table_is_complete():
+    table = (ROOT / "README.md").read_text().partition("### Options")[2].partition("## The method")[0]
+    assert set(re.findall(r"`(--[a-z-]+)`", table)) == options_of(COMMANDS["upscale"]) - {"--help", "-h"}
+
+
+@pytest.mark.parametrize("document", [ROOT / "README.md", ROOT / "CONTRIBUTING.md"], ids=lambda path: path.name)
+def test_make_targets_exist(document):
+    targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
+    assert set(re.findall(r"^make ([a-z-]+)", document.read_text(), re.MULTILINE)) <= targets
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
+def test_links_lead_somewhere(document):
+    links = re.findall(r"\]\(([^)#:]+)\)", document.read_text())
+    missing = [link for link in links if link not in GENERATED and not (document.parent / link).exists()]
+    assert missing == []
+
+
+def test_python_example_runs(tmp_path, monkeypatch):
+    code = (ROOT / "README.md").read_text().partition("```python\n")[2].partition("```")[0]
+    assert len(code.splitlines()) <= 12
+    (tmp_path / "frames").mkdir()
+    for index, pixels in enumerate(factories.clip(8, 18, 22)):
+        Image.fromarray(pixels).save(tmp_path / "frames" / f"{index:04d}.png")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(DGAFVSRPipeline, "from_pretrained", factories.pipeline)
+    (tmp_path / "example.py").write_text(code)
+    runpy.run_path(str(tmp_path / "example.py"))
+    assert Image.open(tmp_path / "large" / "0007.png").size == (88, 72)
