@@ -19,7 +19,7 @@ def evaluate(
     predictions: Annotated[
         list[str],
         typer.Argument(
-            metavar="PRED...",
+            metavar="PRED",
             help="Videos, folders of pictures, or folders of clips; NAME=PATH names a method.",
             show_default=False,
         ),
