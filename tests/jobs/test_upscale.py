@@ -341,7 +341,7 @@ def test_frame_rate_for_a_video_is_refused(tmp_path):
         )
 
 
-BUNNY = Path("/work/shared/data/val/bigbuckbunny.mp4")
+BUNNY = Path(__file__).parents[3] / "shared" / "data" / "val" / "bigbuckbunny.mp4"
 
 
 @pytest.mark.skipif(not BUNNY.exists(), reason="the shared clip is not here")
