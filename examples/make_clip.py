@@ -64,7 +64,9 @@ def make_clip(source: Path, target: Path, *, first: int, count: int, scale: int,
             color=reader.info.color.resolved(width=reader.info.width, height=reader.info.height),
             audio_codecs=reader.info.audio_codecs if audible else (),
         )
-        with VideoWriter(target, info, EncoderSettings(crf=crf, preset="veryslow"), overwrite=True) as writer:
+        with VideoWriter(
+            target, info, EncoderSettings(quality=crf, options={"preset": "veryslow"}), overwrite=True
+        ) as writer:
             for frame in frames:
                 small = frame.with_pixels(reduced(frame.pixels, scale))
                 writer.write(replace(small, pts=frame.pts - frames[0].pts))

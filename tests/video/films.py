@@ -7,6 +7,7 @@ import av
 import numpy as np
 
 WIDTH, HEIGHT = 48, 32
+MILLISECOND = Fraction(1, 1000)
 
 
 def pictures(count=7, height=HEIGHT, width=WIDTH):
@@ -92,3 +93,72 @@ def times_of(path):
 def listing(folder):
     """Every name in a folder, hidden ones too, with its bytes."""
     return {entry.name: entry.read_bytes() if entry.is_file() else None for entry in folder.iterdir()}
+
+
+def add_streams(film, path, *, subtitles=None, subtitle_codec="subrip", chapters=(), attachment=None, notes=None):
+    """The film again, its packets copied, with more beside it: texts as (start ms, duration ms, text), chapters as
+    (start ms, end ms, title), an attachment as (name, MIME type, bytes), notes as metadata of the file."""
+    with av.open(str(film)) as source, av.open(str(path), "w") as target:
+        target.metadata.update(notes or {})
+        streams = {each.index: target.add_stream_from_template(each, opaque=True) for each in source.streams}
+        if subtitles:
+            words = target.add_mux_stream(subtitle_codec)
+            words.time_base = MILLISECOND
+            words.metadata["language"] = "deu"
+            words.metadata["title"] = "für alle"
+        if attachment:
+            target.add_attachment(*attachment)
+        target.set_chapters(
+            [
+                {"id": k, "start": a, "end": b, "time_base": MILLISECOND, "metadata": {"title": title}}
+                for k, (a, b, title) in enumerate(chapters)
+            ]
+        )
+        for start, duration, text in subtitles or ():
+            packet = av.Packet(text.encode())
+            packet.stream, packet.time_base = words, MILLISECOND
+            packet.pts = packet.dts = start
+            packet.duration = duration
+            target.mux(packet)
+        for packet in source.demux():
+            if packet.size:
+                packet.stream = streams[packet.stream_index]
+                target.mux(packet)
+    return path
+
+
+def write_coded(path, frames, layout, *, codec="ffv1", options=None, context=None, frame_options=None):
+    """A film of pictures that are given as they are stored: each a list of planes (H W arrays) in `layout`."""
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream(codec, rate=24, options=options or {})
+        stream.height, stream.width = frames[0][0].shape
+        stream.pix_fmt = layout
+        stream.codec_context.time_base = Fraction(1, 24)
+        for name, value in (context or {}).items():
+            setattr(stream.codec_context, name, value)
+        for index, planes in enumerate(frames):
+            picture = av.VideoFrame(stream.width, stream.height, layout)
+            for plane, codes in zip(picture.planes, planes, strict=True):
+                rows = np.frombuffer(plane, codes.dtype).reshape(plane.height, -1)
+                rows[:, : plane.width] = codes
+            for name, value in (frame_options or {}).items():
+                setattr(picture, name, value)
+            picture.pts, picture.time_base = index, Fraction(1, 24)
+            container.mux(stream.encode(picture))
+        container.mux(stream.encode(None))
+    return path
+
+
+def coded_of(path):
+    """Every picture as it is stored: lists of planes."""
+    with av.open(str(path)) as container:
+        pictures = []
+        for picture in container.decode(video=0):
+            kind = np.uint16 if picture.format.components[0].bits > 8 else np.uint8
+            pictures.append(
+                [
+                    np.frombuffer(plane, kind).reshape(plane.height, -1)[:, : plane.width].copy()
+                    for plane in picture.planes
+                ]
+            )
+        return pictures

@@ -13,10 +13,10 @@ from dgafvsr.video.color import (
     from_signed,
     pixels_to_video_frame,
     to_array,
-    to_float,
     to_signed,
     to_tensor,
     to_uint8,
+    to_unit,
     video_frame_to_pixels,
 )
 from dgafvsr.video.frames import Frame, SourceInfo
@@ -53,7 +53,9 @@ def info_for(pixels, tags=None):
 
 
 def write_one(path, pixels, tags, **settings):
-    with VideoWriter(path, info_for(pixels, tags), EncoderSettings(crf=1, preset="ultrafast", **settings)) as writer:
+    with VideoWriter(
+        path, info_for(pixels, tags), EncoderSettings(quality=1, options={"preset": "ultrafast"}, **settings)
+    ) as writer:
         writer.write(Frame(pixels=pixels, pts=0, time_base=Fraction(1), duration=1))
 
 
@@ -114,8 +116,8 @@ def test_rgb_pictures_are_not_converted():
 
 def test_bytes_survive_floats():
     values = np.arange(256, dtype=np.uint8).reshape(2, 4, 8, 4)
-    np.testing.assert_array_equal(to_uint8(to_float(values)), values)
-    assert to_float(np.array([0, 65535], np.uint16)).tolist() == [0, 1]
+    np.testing.assert_array_equal(to_uint8(to_unit(values)), values)
+    assert to_unit(np.array([0, 65535], np.uint16)).tolist() == [0, 1]
 
 
 def test_rounding_is_to_the_nearest_and_clamped():

@@ -62,8 +62,10 @@ def test_grey_palette_and_sixteen_bit_pictures_become_rgb(tmp_path):
     Image.fromarray(grey).save(folder / "0.png")
     Image.fromarray(grey.astype(np.uint16) * 257).save(folder / "1.png")
     Image.fromarray(grey).convert("P").save(folder / "2.png")
-    for frame in FolderReader(folder):
-        np.testing.assert_array_equal(frame.pixels, np.repeat(grey[..., None], 3, axis=2))
+    reader = FolderReader(folder)
+    assert reader.info.bit_depth == 16  # the deepest picture decides
+    for frame in reader:
+        np.testing.assert_array_equal(frame.pixels, np.repeat(grey[..., None].astype(np.uint16) * 257, 3, axis=2))
 
 
 def test_cameras_orientation_is_obeyed(tmp_path):

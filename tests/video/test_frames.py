@@ -1,3 +1,4 @@
+from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
 
@@ -42,10 +43,22 @@ def test_expected_frames_falls_back_to_the_duration():
     assert SourceInfo(**vars(info) | {"duration_seconds": Fraction(2), "frame_count": 47}).expected_frames == 47
 
 
-def test_losses_name_what_8_bit_rgb_cannot_hold():
-    info = SourceInfo(
-        path=Path("a"), width=5, height=3, frame_rate=Fraction(24), time_base=Fraction(1, 24), bit_depth=10,
-        has_alpha=True, interlaced=True,
-    )  # fmt: skip
-    for loss, word in zip(info.losses, ("10 bits", "transparency", "interlaced"), strict=True):
-        assert word in loss
+def test_losses_name_what_frames_cannot_hold():
+    info = SourceInfo(path=Path("a"), width=5, height=3, frame_rate=Fraction(24), time_base=Fraction(1, 24))
+    assert info.losses == ()
+    lossy = replace(info, bit_depth=32, dynamic_hdr=("Dolby Vision",), has_alpha=True)
+    assert [word in loss for loss, word in zip(lossy.losses, ("Dolby Vision", "32 bits"), strict=True)] == [True, True]
+
+
+@pytest.mark.parametrize(
+    "alpha", [np.zeros((3, 4), np.uint8), np.zeros((3, 5), np.uint16), np.zeros((3, 5, 1), np.uint8)]
+)
+def test_alpha_fits_the_pixels(alpha):
+    with pytest.raises(InputError, match="alpha does not fit"):
+        Frame(pixels=PIXELS, alpha=alpha, **TIMING)
+
+
+def test_with_pixels_takes_alpha_along_only_when_given():
+    frame = Frame(pixels=PIXELS, alpha=PIXELS[..., 0], **TIMING)
+    assert frame.with_pixels(PIXELS).alpha is None
+    assert frame.with_pixels(PIXELS, PIXELS[..., 1]).alpha.shape == (3, 5)

@@ -55,16 +55,19 @@ class PendingFile:
         target: where it will be.
         overwrite: whether an existing file may be replaced.
         source: what the result is made from; it is never replaced.
+        hidden: its name until then, on the same disk; None for one beside the target.
 
     Raises:
         OutputError: the target exists, is the source, or cannot be written.
     """
 
-    def __init__(self, target: Path, *, overwrite: bool = False, source: Path | None = None) -> None:
+    def __init__(
+        self, target: Path, *, overwrite: bool = False, source: Path | None = None, hidden: Path | None = None
+    ) -> None:
         self.target, self._overwrite = target, overwrite
         _check_place(target, source)
         self._refuse_existing()
-        self.path = _hidden_name(target)
+        self.path = hidden or _hidden_name(target)
         try:
             os.close(os.open(self.path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666))
         except OSError as error:
@@ -103,18 +106,25 @@ class PendingFolder:
         overwrite: whether a folder with files of the kinds `may_hold` may be replaced.
         source: what the result is made from; it is never replaced.
         may_hold: lower-case suffixes of the files that may be lost in replacing.
+        hidden: its name until then, on the same disk; None for one beside the target.
 
     Raises:
         OutputError: the target exists, holds other files, is or holds the source, or cannot be written.
     """
 
     def __init__(
-        self, target: Path, *, overwrite: bool = False, source: Path | None = None, may_hold: Collection[str] = ()
+        self,
+        target: Path,
+        *,
+        overwrite: bool = False,
+        source: Path | None = None,
+        may_hold: Collection[str] = (),
+        hidden: Path | None = None,
     ) -> None:
         self.target, self._overwrite, self._may_hold = target, overwrite, may_hold
         _check_place(target, source)
         self._refuse_existing()
-        self.path = _hidden_name(target)
+        self.path = hidden or _hidden_name(target)
         try:
             self.path.mkdir()
         except OSError as error:

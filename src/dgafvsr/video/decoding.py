@@ -1,7 +1,9 @@
 """Packets to pictures, with nothing lost silently.
 
 A decoder normally hides damage by inventing pictures. Here it is told to fail instead, and what came out is counted
-against what the container's index, or its packets, announced.
+against what the container's index, or its packets, announced. Then either the first damage ends the film with an error,
+or damaged stretches are left out and said: from a damaged packet up to the next key frame, because everything between
+leans on what is lost.
 """
 
 from __future__ import annotations
@@ -10,20 +12,29 @@ from collections import deque
 from collections.abc import Iterator
 from itertools import chain
 from pathlib import Path
+from typing import Literal
 
 import av
 from av.container import InputContainer
 from av.packet import Packet
+from av.video.codeccontext import VideoCodecContext
 from av.video.stream import VideoStream
 
 from dgafvsr.errors import InputError
+from dgafvsr.video.damage import DamageLog
 
-__all__ = ["PictureDecoder", "has_no_pts", "indexed_frames"]
+__all__ = ["OnError", "PictureDecoder", "has_no_pts", "indexed_frames"]
+
+OnError = Literal["stop", "skip-damaged"]
 
 # One packet is one shown picture in these; elsewhere hidden or empty packets make the numbers differ.
-ONE_PICTURE_A_PACKET = frozenset(["av1", "dnxhd", "ffv1", "h264", "hevc", "mjpeg", "prores"])
+ONE_PICTURE_A_PACKET = frozenset(["av1", "dnxhd", "ffv1", "h264", "hevc", "libdav1d", "mjpeg", "prores"])
 # How many packets are looked at to find the first key frame; streams without any are decoded from their start.
 HEAD_LENGTH = 512
+# Decoders round both sides up to whole blocks and vectors, at most by this.
+PADDING = 128
+# FFmpeg's own VP8 and VP9 decoders pass over the alpha plane, libvpx reads it.
+ALPHA_DECODERS = {"vp8": "libvpx", "vp9": "libvpx-vp9"}
 
 
 def indexed_frames(container: InputContainer, stream: VideoStream) -> int | None:
@@ -45,37 +56,113 @@ class PictureDecoder:
         path: for messages.
         container: opened, at its start.
         stream: of the container.
+        on_error: "stop" at the first damage, or leave out "skip-damaged" stretches.
+        max_pixels: larger pictures are refused by the decoder before it takes memory for them; None for any.
     """
 
-    def __init__(self, path: Path, container: InputContainer, stream: VideoStream) -> None:
+    def __init__(
+        self,
+        path: Path,
+        container: InputContainer,
+        stream: VideoStream,
+        *,
+        on_error: OnError = "stop",
+        max_pixels: int | None = None,
+    ) -> None:
         self._path, self._container, self._stream = path, container, stream
+        # Without pts what is lost cannot be told from what is not: damage ends such films in any case.
+        self._skips, self._max_pixels = on_error == "skip-damaged" and not has_no_pts(container), max_pixels
+        self._context = _decoder_of(stream)
         self._due: deque[int] | None = deque() if has_no_pts(container) else None
         self._before_key = self._packets = self._pictures = 0
         self._leading: list[int] = []
         self._first_pts: int | None = None
         self._last_seconds = 0.0
+        self._damage = DamageLog(stream.time_base)
 
     @property
     def skipped(self) -> int:
         """Pictures that lean on others before the start of the file, so that no player shows them."""
         return self._before_key + (len(self._leading) if self._first_pts is not None and self._due is None else 0)
 
+    @property
+    def losses(self) -> tuple[str, ...]:
+        """One sentence for each damaged stretch that was left out so far."""
+        return self._damage.notes
+
     def __iter__(self) -> Iterator[av.VideoFrame]:
         """The pictures.
 
         Raises:
-            InputError: a packet or picture is damaged, or fewer pictures came than the container holds.
+            InputError: a packet or picture is damaged, or fewer pictures came than the container holds; unless damage
+                is skipped and can be.
         """
+        pictures = self._intact_pictures() if self._skips else self._all_pictures()
         try:
-            for packet in self._opened_packets():
-                if packet.size:
-                    self._count_packet(packet)
-                for picture in packet.decode():
-                    self._count_picture(picture)
-                    yield picture
+            for picture in pictures:
+                self._count_picture(picture)
+                yield picture
         except av.FFmpegError as error:
-            raise self._damage(error.strerror or str(error)) from error
-        self._check_numbers()
+            raise self._failure(error.strerror or str(error)) from error
+        missing = self._missing()
+        if missing > 0 and not self._skips:
+            raise self._failure(f"a file that announces {missing} more")
+        self._damage.finish(missing)
+
+    def _all_pictures(self) -> Iterator[av.VideoFrame]:
+        for packet in self._opened_packets():
+            if packet.size:
+                self._count_packet(packet)
+                if packet.is_corrupt:
+                    raise self._failure("a packet that its container marks as damaged")
+            for picture in self._context.decode(packet if packet.size else None):
+                if picture.is_corrupt:
+                    raise self._failure("a picture with missing parts")
+                yield picture
+
+    def _intact_pictures(self) -> Iterator[av.VideoFrame]:
+        """The pictures that lean on nothing damaged."""
+        waiting, key_pts = False, None  # for a key frame; the pts of the one after which decoding was taken up again
+        for packet in self._until_broken(self._opened_packets()):
+            if packet.size:
+                self._count_packet(packet)
+                self._damage.announce(None if packet.is_discard else packet.pts)
+            if waiting:
+                if not packet.is_keyframe or packet.is_corrupt:
+                    continue
+                self._context.flush_buffers()
+                self._damage.resume(packet.pts)
+                waiting, key_pts = False, packet.pts
+            elif key_pts is not None and packet.size and packet.pts is not None:
+                if packet.pts < key_pts:
+                    continue  # shown before the key frame: it leans on what is lost
+                key_pts = None
+            try:
+                damaged = packet.is_corrupt
+                for picture in [] if damaged else self._context.decode(packet if packet.size else None):
+                    damaged = damaged or picture.is_corrupt
+                    if not damaged:
+                        yield picture
+            except av.FFmpegError:
+                damaged = True
+            if damaged:
+                self._damage.begin(packet.pts, torn=packet.is_corrupt)
+                yield from self._rest()
+                waiting = True
+
+    def _until_broken(self, packets: Iterator[Packet[VideoStream]]) -> Iterator[Packet[VideoStream]]:
+        try:
+            yield from packets
+        except av.FFmpegError as error:
+            self._damage.break_off(self._last_seconds, error.strerror or str(error))
+            yield from self._container.demux(self._stream)  # nothing but the order to flush
+
+    def _rest(self) -> list[av.VideoFrame]:
+        """What the decoder had finished before the damage and held back for the order of showing."""
+        try:
+            return [picture for picture in self._context.decode(None) if not picture.is_corrupt]
+        except av.FFmpegError:
+            return []
 
     def _opened_packets(self) -> Iterator[Packet[VideoStream]]:
         """The packets from the first key frame on, after the decoder's strictness is settled.
@@ -86,14 +173,17 @@ class PictureDecoder:
         """
         packets = self._container.demux(self._stream)
         head, start, leaning = _split_head(packets)
-        self._stream.thread_type = "AUTO"
-        self._stream.codec_context.options = {} if start or leaning else {"err_detect": "explode"}
+        # Frame threads report an error some packets late, too late to know what to leave out.
+        self._context.thread_type = "SLICE" if self._skips else "AUTO"
+        options = {} if start or leaning else {"err_detect": "explode"}
+        if self._max_pixels is not None:
+            declared = (self._context.width + PADDING) * (self._context.height + PADDING)
+            options["max_pixels"] = str(max(declared, self._max_pixels))
+        self._context.options = options
         self._before_key = start
         yield from chain(head[start:], packets)
 
     def _count_packet(self, packet: Packet[VideoStream]) -> None:
-        if packet.is_corrupt:
-            raise self._damage("a packet that its container marks as damaged")
         if packet.is_discard:
             return
         self._packets += 1
@@ -103,33 +193,43 @@ class PictureDecoder:
             self._leading.append(packet.pts)
 
     def _count_picture(self, picture: av.VideoFrame) -> None:
-        if picture.is_corrupt:
-            raise self._damage("a picture with missing parts")
         if self._first_pts is None and picture.pts is not None:
             self._first_pts = picture.pts
             self._leading = [pts for pts in self._leading if pts < picture.pts]
+        self._damage.show(picture.pts)
         if self._due:  # the k-th picture shown is due at the k-th time of decoding
             picture.dts = self._due.popleft()
         if picture.time is not None:
             self._last_seconds = picture.time
         self._pictures += 1
 
-    def _check_numbers(self) -> None:
+    def _missing(self) -> int:
         missing = 0
         if self._stream.codec_context.name in ONE_PICTURE_A_PACKET:
             missing = self._packets - self._pictures - (self.skipped - self._before_key)
         indexed = indexed_frames(self._container, self._stream)
         if indexed is not None:
             missing = max(missing, indexed - self._packets - self._before_key)
-        if missing > 0:
-            raise self._damage(f"a file that announces {missing} more")
+        return missing
 
-    def _damage(self, got: str) -> InputError:
+    def _failure(self, got: str) -> InputError:
+        skippable = "" if self._due is not None else ", or leave the damaged frames out (--on-error skip-damaged)"
         return InputError(
             f"{self._path} is damaged after frame {self._pictures} ({self._last_seconds:.2f} s)",
             got=got,
-            remedy="copy or record the file again, or cut it before that time",
+            remedy=f"copy or record the file again, or cut it before that time{skippable}",
         )
+
+
+def _decoder_of(stream: VideoStream) -> VideoCodecContext:
+    context = stream.codec_context
+    reader = ALPHA_DECODERS.get(context.name)
+    marks = {key.lower(): value for key, value in stream.metadata.items()}
+    if reader is not None and reader in av.codecs_available and marks.get("alpha_mode") == "1":
+        found = av.CodecContext.create(reader, "r")
+        assert isinstance(found, VideoCodecContext)
+        return found
+    return context
 
 
 def _split_head(packets: Iterator[Packet[VideoStream]]) -> tuple[list[Packet[VideoStream]], int, bool]:

@@ -1,4 +1,4 @@
-"""Picture folders as streams: numbered PNG, JPEG, WebP, BMP or TIFF files in, numbered PNG files out.
+"""Picture folders as streams: numbered PNG, JPEG, WebP, BMP or TIFF files in, numbered PNG, TIFF or WebP files out.
 
 A folder has no times: frame k is shown at k / frame rate. Pictures are taken in natural order (2 before 10), by name.
 """
@@ -12,24 +12,19 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-import numpy as np
-from numpy.typing import NDArray
-from PIL import Image, ImageOps
-
 from dgafvsr.errors import InputError, OutputError, UsageError
 from dgafvsr.video.atomic import PendingFolder, writing_error
-from dgafvsr.video.color import BT709, SRGB_TRANSFER, ColorTags, to_float, to_uint8
+from dgafvsr.video.codecs import EncoderSettings
+from dgafvsr.video.color import BT709, SRGB_TRANSFER, ColorTags, at_depth
+from dgafvsr.video.encoding import Encoding, plan_encoding
 from dgafvsr.video.frames import Frame, SourceInfo
+from dgafvsr.video.limits import InputLimits
+from dgafvsr.video.pictures import PictureFacts, read_facts, read_picture, write_picture
 
-__all__ = ["IMAGE_SUFFIXES", "FolderReader", "FolderWriter"]
+__all__ = ["IMAGE_SUFFIXES", "FolderReader", "FolderWriter", "folder_losses", "natural_order", "picture_name"]
 
 IMAGE_SUFFIXES = frozenset([".bmp", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp"])
 DEFAULT_FRAME_RATE = Fraction(24)
-# Formats whose EXIF orientation viewers obey and whose header can be read without decoding.
-ORIENTED_FORMATS = frozenset(["JPEG", "MPO", "TIFF", "WEBP"])
-ORIENTATION_TAG, TURNED_ORIENTATIONS = 0x0112, frozenset([5, 6, 7, 8])
-# Zlib's level: 3 writes about three times faster than Pillow's default 6 and costs a few percent of size.
-PNG_LEVEL = 3
 
 
 def natural_order(path: Path) -> tuple[list[tuple[int, int | str]], str]:
@@ -39,33 +34,46 @@ def natural_order(path: Path) -> tuple[list[tuple[int, int | str]], str]:
 
 
 class FolderReader:
-    """The frames of a folder of pictures, or of one picture file, 8-bit RGB.
+    """The frames of a folder of pictures, or of one picture file.
+
+    The deepest picture decides the depth of all, and one transparent picture makes all of them have alpha.
 
     Args:
         path: a folder with pictures directly in it (folders inside it are not entered), or one picture.
-        frame_rate: frames in a second, above 0.
+        frame_rate: frames in a second, above 0; None for 24.
+        limits: what is too large; None for the defaults.
 
     Raises:
         InputError: nothing there, no picture in it, a picture that cannot be read or that differs in size; it is named.
+            Or more than the limits allow.
         UsageError: the frame rate is not above 0.
     """
 
-    def __init__(self, path: Path | str, *, frame_rate: Fraction = DEFAULT_FRAME_RATE) -> None:
+    def __init__(
+        self, path: Path | str, *, frame_rate: Fraction | None = None, limits: InputLimits | None = None
+    ) -> None:
+        frame_rate = DEFAULT_FRAME_RATE if frame_rate is None else frame_rate
         if frame_rate <= 0:
             raise UsageError("The frame rate is impossible", got=frame_rate, expected="frames in a second, above 0")
         self._files = _list_pictures(Path(path))
-        width, height = _header_size(self._files[0])
-        for file in self._files[1:]:
-            _check_size(file, _header_size(file), (width, height), self._files[0])
+        limits = limits or InputLimits()
+        limits.check_frames(self._files[0].parent, len(self._files))
+        limits.check_seconds(self._files[0].parent, len(self._files) / frame_rate)
+        facts = [read_facts(file) for file in self._files]
+        limits.check_pixels(self._files[0], width=facts[0].width, height=facts[0].height)
+        for file, each in zip(self._files, facts, strict=True):
+            _check_size(file, each, facts[0], self._files[0])
         self.info = SourceInfo(
             path=Path(path),
-            width=width,
-            height=height,
+            width=facts[0].width,
+            height=facts[0].height,
             frame_rate=frame_rate,
             time_base=1 / frame_rate,
             frame_count=len(self._files),
             duration_seconds=len(self._files) / frame_rate,
             codec=self._files[0].suffix.lower().lstrip("."),
+            bit_depth=max(each.bit_depth for each in facts),
+            has_alpha=any(each.has_alpha for each in facts),
             color=ColorTags(primaries=BT709, transfer=SRGB_TRANSFER),
         )
 
@@ -84,9 +92,12 @@ class FolderReader:
 
     def __iter__(self) -> Iterator[Frame]:
         for index, file in enumerate(self._files):
-            pixels = _read_picture(file)
-            _check_size(file, pixels.shape[1::-1], (self.info.width, self.info.height), self._files[0])
-            yield Frame(pixels=pixels, pts=index, time_base=self.info.time_base, duration=1)
+            picture = read_picture(file)
+            pixels = at_depth(picture.pixels, self.info.bit_depth)
+            if pixels.shape[:2] != (self.info.height, self.info.width):
+                raise InputError(f"{file} was changed while it was read", remedy="run again when the folder is at rest")
+            alpha = None if picture.alpha is None else at_depth(picture.alpha, self.info.bit_depth)
+            yield Frame(pixels=pixels, alpha=alpha, pts=index, time_base=self.info.time_base, duration=1)
 
 
 def _list_pictures(path: Path) -> list[Path]:
@@ -107,89 +118,86 @@ def _list_pictures(path: Path) -> list[Path]:
     return sorted(pictures, key=natural_order)
 
 
-def _unreadable(file: Path, error: Exception) -> InputError:
-    return InputError(
-        f"{file} cannot be read as a picture", got=str(error) or type(error).__name__, remedy="replace or remove it"
-    )
-
-
-# What Pillow raises for damaged files of its many formats.
-PICTURE_ERRORS = (OSError, SyntaxError, ValueError, EOFError, Image.DecompressionBombError)
-
-
-def _header_size(file: Path) -> tuple[int, int]:
-    """Width and height as `_read_picture` will give them, without decoding."""
-    try:
-        with Image.open(file) as image:
-            turned = image.format in ORIENTED_FORMATS and image.getexif().get(ORIENTATION_TAG) in TURNED_ORIENTATIONS
-            return image.size[::-1] if turned else image.size
-    except PICTURE_ERRORS as error:
-        raise _unreadable(file, error) from error
-
-
-def _read_picture(file: Path) -> NDArray[np.uint8]:
-    try:
-        with Image.open(file) as image:
-            oriented = ImageOps.exif_transpose(image) if image.format in ORIENTED_FORMATS else image
-            if oriented.mode.startswith("I;16"):  # 16-bit grey: Pillow's own conversion would clip at 255
-                grey = to_uint8(to_float(np.asarray(oriented).astype(np.uint16)))
-                return np.repeat(grey[..., None], 3, axis=2)
-            return np.asarray(oriented.convert("RGB"))
-    except PICTURE_ERRORS as error:
-        raise _unreadable(file, error) from error
-
-
-def _check_size(file: Path, size: tuple[int, ...], expected: tuple[int, int], first: Path) -> None:
-    if tuple(size) != expected:
+def _check_size(file: Path, facts: PictureFacts, expected: PictureFacts, first: Path) -> None:
+    if (facts.width, facts.height) != (expected.width, expected.height):
         raise InputError(
             f"{file} has another size than the pictures before it",
-            got=f"{size[0]}x{size[1]}",
-            expected=f"{expected[0]}x{expected[1]}, the size of {first.name}",
+            got=f"{facts.width}x{facts.height}",
+            expected=f"{expected.width}x{expected.height}, the size of {first.name}",
             remedy="put pictures of one size into the folder",
         )
 
 
+def picture_name(index: int, encoding: Encoding) -> str:
+    """00000000.png and so on, so that names sort as the pictures follow each other."""
+    return f"{index:08d}.{encoding.codec}"
+
+
+def folder_losses(info: SourceInfo, encoding: Encoding) -> tuple[str, ...]:
+    """What a picture folder cannot hold, one sentence each.
+
+    Args:
+        info: of the film.
+        encoding: of the folder.
+    """
+    notes = list(encoding.warnings)
+    notes += ["the sound is not kept: pictures have none"] if info.has_audio else []
+    notes += [f"{name} is not kept: pictures have none" for name in info.other_streams]
+    notes += ["the rotation is not kept: the pictures lie as stored"] if info.rotation else []
+    if info.sample_aspect_ratio != 1:
+        notes.append(f"the sample aspect ratio {info.sample_aspect_ratio} is not kept: the pictures lie as stored")
+    return tuple(notes)
+
+
 class FolderWriter:
-    """Frames to a folder of PNG files 00000000.png, 00000001.png and so on, lossless.
+    """Frames to a folder of pictures 00000000.png, 00000001.png and so on, lossless.
 
     The folder appears under its name only when it is complete.
 
     Args:
         target: the folder; its parent must exist.
         info: of the frames to come.
+        settings: the format of the pictures; None for PNG.
         overwrite: replace a folder that holds nothing but pictures.
 
     Raises:
         OutputError: the folder cannot be made, or exists and may not be replaced.
+        UsageError: settings for a video.
     """
 
-    def __init__(self, target: Path, info: SourceInfo, *, overwrite: bool = False) -> None:
+    def __init__(
+        self, target: Path, info: SourceInfo, settings: EncoderSettings | None = None, *, overwrite: bool = False
+    ) -> None:
         self.frames_written = 0
-        self._info = info
+        self._info, self._settings = info, settings or EncoderSettings()
+        self._encoding = plan_encoding(f"{target}/", info, settings)
         self._pending = PendingFolder(target, overwrite=overwrite, source=info.path, may_hold=IMAGE_SUFFIXES)
 
     @property
     def warnings(self) -> tuple[str, ...]:
         """What a picture folder cannot hold, one sentence each."""
-        notes = ["the sound is not kept: pictures have none"] if self._info.has_audio else []
-        notes += ["the rotation is not kept: the pictures lie as stored"] if self._info.rotation else []
-        return tuple(notes)
+        return folder_losses(self._info, self._encoding)
+
+    @property
+    def bit_depth(self) -> int:
+        """8, or 16 for deeper sources where the format holds them."""
+        return self._encoding.bit_depth
 
     def write(self, frame: Frame) -> None:
         """Take the next frame.
 
         Args:
-            frame: uint8, of the announced size.
+            frame: of the announced size; of any depth.
 
         Raises:
             OutputError: it cannot be written.
             ResourceError: the disk is full.
         """
         assert (frame.width, frame.height) == (self._info.width, self._info.height)
-        assert frame.pixels.dtype == np.uint8
-        file = self._pending.path / f"{self.frames_written:08d}.png"
+        file = self._pending.path / picture_name(self.frames_written, self._encoding)
+        alpha = None if frame.alpha is None else at_depth(frame.alpha, self.bit_depth)
         try:
-            Image.fromarray(frame.pixels).save(file, compress_level=PNG_LEVEL)
+            write_picture(file, self._settings.picture_format, at_depth(frame.pixels, self.bit_depth), alpha)
         except OSError as error:
             raise writing_error(self._pending.target, error) from error
         self.frames_written += 1
@@ -211,7 +219,7 @@ class FolderWriter:
             raise
 
     def _verify(self) -> None:
-        there = sum(1 for _ in self._pending.path.glob("*.png"))
+        there = sum(1 for _ in self._pending.path.iterdir())
         if there != self.frames_written or not there:
             raise OutputError(
                 f"{self._pending.target} is not complete", got=f"{there} pictures", expected=self.frames_written

@@ -1,8 +1,9 @@
 """Pictures at the edge of the program: one decoded picture, what is known of its source, both ends of a stream.
 
-A picture is H W 3, RGB, full range: uint8 in [0, 255], or uint16 in [0, 65535] for sources of more than 8 bits. Its
-time is exact: `pts` ticks of `time_base` seconds (a fraction, never a float). Ranges, matrices and layouts are changed
-in `color.py` only.
+A picture is H W 3, RGB, full range: uint8 in [0, 255], or uint16 in [0, 65535] for sources of more than 8 bits,
+whatever their depth. Its transparency, where it has one, is a plane of its own and not multiplied into the colours.
+Its time is exact: `pts` ticks of `time_base` seconds (a fraction, never a float). Ranges, matrices and layouts are
+changed in `color.py` only.
 """
 
 from __future__ import annotations
@@ -19,11 +20,14 @@ from numpy.typing import NDArray
 
 from dgafvsr.errors import InputError
 from dgafvsr.video.color import ColorTags
+from dgafvsr.video.hdr import HDRMetadata
 
-__all__ = ["Frame", "FrameSink", "FrameSource", "Pixels", "SourceInfo"]
+__all__ = ["Alpha", "Frame", "FrameSink", "FrameSource", "Pixels", "SourceInfo"]
 
 Pixels = NDArray[Any]
 """H W 3, RGB: uint8 in [0, 255] or uint16 in [0, 65535]."""
+Alpha = NDArray[Any]
+"""H W, 0 transparent to 255 or 65535 opaque, of the same type as the pixels it belongs to."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -31,7 +35,8 @@ class Frame:
     """One decoded picture and the moment at which it is shown.
 
     Raises:
-        InputError: the pixels are not H W 3 of uint8 or uint16, or the timing is impossible.
+        InputError: the pixels are not H W 3 of uint8 or uint16, the alpha is not H W of the same type, or the timing is
+            impossible.
     """
 
     pixels: Pixels
@@ -42,12 +47,20 @@ class Frame:
     """Seconds in a tick, above 0."""
     duration: int
     """How long it is shown, in ticks, at least 1."""
+    alpha: Alpha | None = None
+    """H W, of the type of `pixels`: 0 is transparent; None where the picture is opaque."""
 
     def __post_init__(self) -> None:
         shape, dtype = self.pixels.shape, self.pixels.dtype
         if len(shape) != 3 or shape[2] != 3 or 0 in shape or dtype not in (np.uint8, np.uint16):
             raise InputError(
                 "A frame has the wrong layout", got=f"{shape} {dtype}", expected="height x width x 3, uint8 or uint16"
+            )
+        if self.alpha is not None and (self.alpha.shape != shape[:2] or self.alpha.dtype != dtype):
+            raise InputError(
+                "A frame's alpha does not fit its pixels",
+                got=f"{self.alpha.shape} {self.alpha.dtype}",
+                expected=f"{shape[:2]} {dtype}",
             )
         if self.time_base <= 0 or self.duration < 1:
             raise InputError(
@@ -71,13 +84,14 @@ class Frame:
         """When it is shown, in seconds, exactly."""
         return self.pts * self.time_base
 
-    def with_pixels(self, pixels: Pixels) -> Frame:
-        """Another picture at the same moment; the size may differ.
+    def with_pixels(self, pixels: Pixels, alpha: Alpha | None = None) -> Frame:
+        """Another picture at the same moment; size and depth may differ.
 
         Args:
             pixels: H W 3, RGB: uint8 in [0, 255] or uint16 in [0, 65535].
+            alpha: H W of the same type; None for an opaque picture, whatever this one is.
         """
-        return replace(self, pixels=pixels)
+        return replace(self, pixels=pixels, alpha=alpha)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -103,7 +117,7 @@ class SourceInfo:
     pixel_format: str = "rgb24"
     """FFmpeg's name of the stored layout."""
     bit_depth: int = 8
-    """Bits in a stored sample."""
+    """Bits in a stored sample; above 8 the frames are uint16."""
     color: ColorTags = field(default_factory=ColorTags)
     """The source's own colour tags, unspecified where it has none."""
     sample_aspect_ratio: Fraction = Fraction(1)
@@ -114,6 +128,10 @@ class SourceInfo:
     """Whether the pictures hold two fields."""
     has_alpha: bool = False
     """Whether the pictures hold transparency."""
+    hdr: HDRMetadata | None = None
+    """Static HDR metadata of the first picture, None without any."""
+    dynamic_hdr: tuple[str, ...] = ()
+    """Names of metadata that describe each picture's own light: HDR10+, Dolby Vision."""
     audio_codecs: tuple[str, ...] = ()
     """FFmpeg's name of each audio stream's codec."""
     other_streams: tuple[str, ...] = ()
@@ -133,14 +151,10 @@ class SourceInfo:
 
     @property
     def losses(self) -> tuple[str, ...]:
-        """One sentence for each property of the source that 8-bit RGB frames do not carry."""
-        notes = []
-        if self.bit_depth > 8:
-            notes.append(f"the source has {self.bit_depth} bits a sample and is read as 8")
-        if self.has_alpha:
-            notes.append("the source's transparency is dropped")
-        if self.interlaced:
-            notes.append("the source is interlaced and is treated as progressive")
+        """One sentence for each property of the source that no frame carries."""
+        notes = [f"the source's {name} metadata is dropped: it describes the old pixels" for name in self.dynamic_hdr]
+        if self.bit_depth > 16:
+            notes.append(f"the source has {self.bit_depth} bits a sample and is read as 16")
         return tuple(notes)
 
     def resized(self, *, width: int, height: int) -> SourceInfo:
@@ -179,6 +193,10 @@ class FrameSink(Protocol):
     @property
     def frames_written(self) -> int:
         """Frames taken so far."""
+
+    @property
+    def bit_depth(self) -> int:
+        """Bits in a stored sample: the depth to quantize frames to; frames of any depth are taken."""
 
     @property
     def warnings(self) -> tuple[str, ...]:

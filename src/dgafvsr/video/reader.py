@@ -1,127 +1,150 @@
 """Any video file that FFmpeg decodes, as a stream of frames with exact times.
 
 Times are the container's own: pts in the stream's time base. Only where a container has none (raw streams, AVI) or they
-run backwards are they derived, from decoding times or the frame rate (`clock.py`). Damage is an error (`decoding.py`,
-`completeness.py`).
-
-Only local files are opened, by an allow-list of demuxers: a playlist that points at other files is not a
-video.
+run backwards are they derived, from decoding times or the frame rate (`clock.py`). Damage is an error, or left out and
+said (`decoding.py`, `completeness.py`). What is opened at all: `probing.py`; how large it may be: `limits.py`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import Self, get_args
 
 import av
 from av.container import InputContainer
-from av.stream import Disposition
 from av.video.reformatter import VideoReformatter
 from av.video.stream import VideoStream
 
 from dgafvsr.errors import InputError, UsageError
 from dgafvsr.video.clock import Clock
-from dgafvsr.video.color import ColorTags, video_frame_to_pixels
-from dgafvsr.video.completeness import find_tear
-from dgafvsr.video.decoding import PictureDecoder, indexed_frames
+from dgafvsr.video.color import alpha_of_video_frame, video_frame_to_pixels
+from dgafvsr.video.decoding import OnError, PictureDecoder
+from dgafvsr.video.deinterlacing import deinterlaced
 from dgafvsr.video.folders import IMAGE_SUFFIXES, FolderReader
 from dgafvsr.video.frames import Frame, FrameSource, SourceInfo
+from dgafvsr.video.limits import InputLimits
+from dgafvsr.video.probing import describe_tear, open_container, probe, video_stream
 
-__all__ = ["VideoReader", "open_container", "open_source"]
-
-DEMUXERS = (
-    "3gp,aac,ac3,aiff,apng,asf,av1,avi,dv,dvd,eac3,ffm,flac,flv,gif,gxf,h261,h263,h264,hevc,ivf,ivr,m4v,matroska,mjpeg,"
-    "mov,mp3,mp4,mpeg,mpegts,mpegvideo,mxf,nsv,nut,obu,ogg,rm,roq,swf,vc1,vvc,wav,webm,wtv,yuv4mpegpipe"
-)
+__all__ = ["VideoReader", "open_source"]
 
 
-def open_source(path: Path | str, *, frame_rate: Fraction | None = None) -> FrameSource:
+def open_source(
+    path: Path | str,
+    *,
+    frame_rate: Fraction | None = None,
+    limits: InputLimits | None = None,
+    deinterlace: bool = False,
+    on_error: OnError = "stop",
+) -> FrameSource:
     """The stream of frames of a video file, a folder of pictures, or one picture.
 
     Args:
         path: a local file or folder.
         frame_rate: frames in a second of a picture folder; None means 24. A video brings its own.
+        limits: what is too large; None for the defaults.
+        deinterlace: make one picture of the two fields of each picture of a video.
+        on_error: what damage in the middle of a video does: "stop" with an error, or "skip-damaged" frames with a
+            warning.
 
     Raises:
-        InputError: nothing there, or nothing that can be read as pictures.
-        UsageError: a frame rate for a video.
+        InputError: nothing there, or nothing that can be read as pictures, or more than the limits allow.
+        UsageError: a frame rate for a video, or an unknown `on_error`.
     """
     path = Path(path)
     if path.is_dir() or path.suffix.lower() in IMAGE_SUFFIXES:
-        return FolderReader(path) if frame_rate is None else FolderReader(path, frame_rate=frame_rate)
+        return FolderReader(path, frame_rate=frame_rate, limits=limits)
     if frame_rate is not None:
         raise UsageError(
             f"{path.name} is a video and has its own frame rate",
             got=f"a frame rate of {frame_rate}",
             remedy="leave the frame rate out; it is for picture folders",
         )
-    return VideoReader(path)
-
-
-def open_container(path: Path) -> InputContainer:
-    """The opened container of a local file.
-
-    Raises:
-        InputError: not a file, empty, truncated so that nothing can be read, or not a video.
-    """
-    if not path.exists():
-        raise InputError(f"{path} does not exist", remedy="check the path")
-    if not path.is_file():
-        raise InputError(f"{path} is not a regular file", expected="a video file or a folder of pictures")
-    try:
-        if path.stat().st_size == 0:
-            raise InputError(f"{path} is empty (0 bytes)", expected="a video file", remedy="copy the file again")
-        # The absolute path: FFmpeg would take "http:x.mp4" or "-" for something else.
-        options = {"format_whitelist": DEMUXERS, "protocol_whitelist": "file"}
-        return av.open(str(path.absolute()), mode="r", container_options=options, metadata_errors="replace")
-    except PermissionError as error:
-        raise InputError(f"{path} cannot be read: permission denied", remedy="change its permissions") from error
-    except (av.FFmpegError, OSError, ValueError) as error:
-        tear = find_tear(path)
-        if tear is not None and tear.truncated:
-            raise InputError(
-                f"{path} is truncated before its first frame, its index is missing",
-                got=f"the file ends inside the part that starts at byte {tear.offset}",
-                remedy="copy or record the file again",
-            ) from error
-        raise InputError(
-            f"{path} is not a video",
-            got=getattr(error, "strerror", None) or str(error),
-            expected="a local file in a format that FFmpeg reads, or a folder of pictures",
-        ) from error
+    return VideoReader(path, limits=limits, deinterlace=deinterlace, on_error=on_error)
 
 
 class VideoReader:
-    """The frames of a video file, 8-bit RGB, in the order in which they are shown.
+    """The frames of a video file in the order in which they are shown; uint16 for sources of more than 8 bits.
 
     Each iteration opens the file anew and starts at the first frame.
 
     Args:
         path: a local file.
+        limits: what is too large; None for the defaults.
+        deinterlace: make one picture of the two fields of each picture.
+        on_error: "stop" at damage, or leave "skip-damaged" frames out; the rest keep their times.
 
     Raises:
-        InputError: not a video, without a picture, truncated or damaged. While iterating: the damage, with its time.
+        InputError: not a video, without a picture, truncated or damaged, interlaced (unless it is to be deinterlaced),
+            or more than the limits allow. While iterating: the damage, with its time.
+        UsageError: `on_error` is unknown.
 
     Example:
         >>> with VideoReader(Path("clip.mp4")) as reader:          # doctest: +SKIP
         ...     times = [frame.pts_seconds for frame in reader]
     """
 
-    def __init__(self, path: Path | str) -> None:
-        self._path = Path(path)
-        self._warnings: tuple[str, ...] = ()
+    def __init__(
+        self,
+        path: Path | str,
+        *,
+        limits: InputLimits | None = None,
+        deinterlace: bool = False,
+        on_error: OnError = "stop",
+    ) -> None:
+        if on_error not in get_args(OnError):
+            raise UsageError(
+                "What to do on an error is unknown", got=on_error, expected=f"one of {', '.join(get_args(OnError))}"
+            )
+        self._path, self._limits = Path(path), limits or InputLimits()
+        self._deinterlace, self._on_error = deinterlace, on_error
+        self._tear_notes: tuple[str, ...] = ()
+        self._decoder: PictureDecoder | None = None
+        self._clock: Clock | None = None
+        self._fielded = 0
         with open_container(self._path) as container:
             stream = video_stream(container, self._path)
-            _refuse_torn_file(self._path, container, stream)
-            self.info = _probe(self._path, container, stream)
+            context = stream.codec_context
+            self._limits.check_pixels(self._path, width=context.width, height=context.height)
+            tear = describe_tear(self._path, container, stream)
+            if tear is not None and on_error == "stop":
+                raise tear
+            self._tear_notes = () if tear is None else (f"{tear.what}; what follows is lost",)
+        with open_container(self._path) as container:
+            stream = video_stream(container, self._path)
+            self.info = self._probed(container, stream)
+
+    def _probed(self, container: InputContainer, stream: VideoStream) -> SourceInfo:
+        info = probe(self._path, container, stream, self._new_decoder(container, stream))
+        self._limits.check_frames(self._path, info.frame_count or 0)
+        self._limits.check_seconds(self._path, info.duration_seconds or Fraction(0))
+        if not info.interlaced:
+            return info
+        if not self._deinterlace:
+            raise InputError(
+                f"{self._path} is interlaced: each picture holds two moments",
+                expected="whole pictures",
+                remedy="let the two be made one (--deinterlace)",
+            )
+        return replace(info, interlaced=False)
+
+    def _new_decoder(self, container: InputContainer, stream: VideoStream) -> PictureDecoder:
+        return PictureDecoder(self._path, container, stream, on_error=self._on_error, max_pixels=self._limits.pixels)
 
     @property
     def warnings(self) -> tuple[str, ...]:
-        """What had to be guessed in the last iteration, one sentence each."""
-        return self._warnings
+        """What had to be guessed or left out in the last iteration, one sentence each."""
+        notes = [*self._tear_notes]
+        if self._decoder is not None and self._decoder.skipped:
+            notes.append(f"{self._decoder.skipped} pictures before the first key frame cannot be shown by any player")
+        notes += self._decoder.losses if self._decoder is not None else ()
+        if self._fielded and not self._deinterlace:
+            notes.append(f"{self._fielded} pictures are marked as interlaced and are treated as whole")
+        notes += self._clock.warnings if self._clock is not None else ()
+        return tuple(notes)
 
     def __enter__(self) -> Self:
         return self
@@ -134,100 +157,29 @@ class VideoReader:
     def __iter__(self) -> Iterator[Frame]:
         with open_container(self._path) as container:
             stream = video_stream(container, self._path)
-            clock = Clock.of_stream(stream, self.info.frame_rate)
+            clock = self._clock = Clock.of_stream(stream, self.info.frame_rate)
+            decoder = self._decoder = self._new_decoder(container, stream)
+            self._fielded = 0
             reformatter = VideoReformatter()
-            decoder = PictureDecoder(self._path, container, stream)
-            for index, picture in enumerate(decoder):
-                if (picture.width, picture.height) != (self.info.width, self.info.height):
-                    raise InputError(
-                        f"{self._path} changes its picture size at frame {index}",
-                        got=f"{picture.width}x{picture.height}",
-                        expected=f"{self.info.width}x{self.info.height} throughout",
-                        remedy="cut the video where the size changes",
-                    )
+            pictures = self._checked(decoder)
+            start: Fraction | None = None
+            for index, picture in enumerate(deinterlaced(pictures, stream) if self._deinterlace else pictures):
                 pts, duration = clock.place(picture.pts, picture.dts, picture.duration)
-                self._warnings = (*_skipped_note(decoder.skipped), *clock.warnings)
+                start = pts * self.info.time_base if start is None else start
+                self._limits.check_frames(self._path, index + 1)
+                self._limits.check_seconds(self._path, (pts + duration) * self.info.time_base - start)
                 pixels = video_frame_to_pixels(picture, self.info.color, reformatter)
-                yield Frame(pixels=pixels, pts=pts, time_base=self.info.time_base, duration=duration)
+                alpha = alpha_of_video_frame(picture) if self.info.has_alpha else None
+                yield Frame(pixels=pixels, alpha=alpha, pts=pts, time_base=self.info.time_base, duration=duration)
 
-
-def _skipped_note(skipped: int) -> list[str]:
-    return [f"{skipped} pictures before the first key frame cannot be shown by any player"] if skipped else []
-
-
-def video_stream(container: InputContainer, path: Path) -> VideoStream:
-    """The stream that holds the film: the first that is not a cover picture.
-
-    Raises:
-        InputError: there is none.
-    """
-    covers = Disposition.attached_pic | Disposition.timed_thumbnails
-    for stream in container.streams.video:
-        if not stream.disposition & covers and stream.codec_context is not None:
-            return stream
-    kinds = ", ".join(sorted({stream.type for stream in container.streams})) or "nothing"
-    raise InputError(f"{path} has no video stream", got=f"a file with {kinds}", expected="a file with pictures")
-
-
-def _refuse_torn_file(path: Path, container: InputContainer, stream: VideoStream) -> None:
-    tear = find_tear(path)
-    if tear is None:
-        return
-    seconds, frames = tear.seconds, None
-    if seconds is None:
-        packets = [packet.pts for packet in container.demux(stream) if packet.pts is not None]
-        frames = len(packets)
-        seconds = float(max(packets, default=0) * (stream.time_base or 0))
-    place = f"after about {seconds:.2f} s" + (f" ({frames} frames)" if frames is not None else "")
-    raise InputError(
-        f"{path} is {'truncated' if tear.truncated else 'damaged'} {place}",
-        got=f"a file whose structure breaks at byte {tear.offset} of {path.stat().st_size}",
-        remedy="copy or record the file again, or cut it before that time",
-    )
-
-
-def _probe(path: Path, container: InputContainer, stream: VideoStream) -> SourceInfo:
-    rate = stream.average_rate or stream.guessed_rate
-    first = next(iter(PictureDecoder(path, container, stream)), None)
-    if first is None or not rate or not stream.time_base:
-        raise InputError(f"{path} has no video frames", expected="at least one picture")
-    if first.pts is None and stream.guessed_rate:
-        rate = stream.guessed_rate  # a raw stream: its average rate is FFmpeg's default of 25, not a measurement
-    audio = tuple(each.codec_context.name for each in container.streams.audio if each.codec_context is not None)
-    others = [each for each in container.streams if each.type != "audio" and each.index != stream.index]
-    context, layout = stream.codec_context, first.format
-    return SourceInfo(
-        path=path,
-        width=first.width,
-        height=first.height,
-        frame_rate=rate,
-        time_base=stream.time_base,
-        frame_count=indexed_frames(container, stream) if stream.frames else None,
-        duration_seconds=_duration_seconds(container, stream),
-        codec=context.name,
-        pixel_format=layout.name,
-        bit_depth=max(component.bits for component in layout.components),
-        color=_color_tags(first, context),
-        sample_aspect_ratio=stream.sample_aspect_ratio or Fraction(1),
-        rotation=int(first.rotation),
-        interlaced=first.interlaced_frame,
-        has_alpha=any(component.is_alpha for component in layout.components),
-        audio_codecs=audio,
-        other_streams=tuple(f"{each.type} stream {each.index}" for each in others),
-    )
-
-
-def _duration_seconds(container: InputContainer, stream: VideoStream) -> Fraction | None:
-    if stream.duration and stream.time_base:
-        return stream.duration * stream.time_base
-    return Fraction(container.duration, av.time_base) if container.duration else None
-
-
-def _color_tags(picture: av.VideoFrame, context: av.VideoCodecContext) -> ColorTags:
-    color_range = int(picture.color_range) or int(context.color_range)
-    return ColorTags(
-        matrix=int(picture.colorspace),
-        primaries=int(picture.color_primaries),
-        transfer=int(picture.color_trc),
-        full_range=None if color_range == 0 else color_range == 2,
-    )
+    def _checked(self, pictures: Iterable[av.VideoFrame]) -> Iterator[av.VideoFrame]:
+        for index, picture in enumerate(pictures):
+            if (picture.width, picture.height) != (self.info.width, self.info.height):
+                raise InputError(
+                    f"{self._path} changes its picture size at frame {index}",
+                    got=f"{picture.width}x{picture.height}",
+                    expected=f"{self.info.width}x{self.info.height} throughout",
+                    remedy="cut the video where the size changes",
+                )
+            self._fielded += picture.interlaced_frame
+            yield picture

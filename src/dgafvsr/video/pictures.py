@@ -1,0 +1,150 @@
+"""One picture file: what its header says, its pixels, and how it is written. Lossless, up to 16 bits, with alpha.
+
+Pillow reads and writes 8 bits and knows orientation tags; it narrows 16-bit colour to 8, so those files go through
+OpenCV.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageOps
+
+from dgafvsr.errors import InputError
+from dgafvsr.video.codecs import PictureFormat
+
+__all__ = ["Picture", "PictureFacts", "read_facts", "read_picture", "write_picture"]
+
+# Formats whose EXIF orientation viewers obey and whose header can be read without decoding.
+ORIENTED_FORMATS = frozenset(["JPEG", "MPO", "TIFF", "WEBP"])
+ORIENTATION_TAG, TURNED_ORIENTATIONS = 0x0112, frozenset([5, 6, 7, 8])
+BITS_PER_SAMPLE_TAG = 258
+# Zlib's level: 3 writes about three times faster than Pillow's default 6 and costs a few percent of size.
+PNG_LEVEL = 3
+DEFLATE = 8  # TIFF's Adobe deflate; lossless
+# What Pillow raises for damaged files of its many formats.
+PICTURE_ERRORS = (OSError, SyntaxError, ValueError, EOFError, Image.DecompressionBombError)
+
+
+@dataclass(frozen=True, kw_only=True)
+class PictureFacts:
+    """What a picture file's header says."""
+
+    width: int
+    """Columns, as the picture is to be seen."""
+    height: int
+    """Rows, as the picture is to be seen."""
+    bit_depth: int
+    """8 or 16."""
+    has_alpha: bool
+    """Whether it may be transparent somewhere."""
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Picture:
+    """A decoded picture."""
+
+    pixels: NDArray[Any]
+    """H W 3, RGB, uint8 or uint16."""
+    alpha: NDArray[Any] | None
+    """H W of the same type, None where it is opaque."""
+
+
+def read_facts(file: Path) -> PictureFacts:
+    """What `read_picture` will give, without decoding.
+
+    Raises:
+        InputError: it is no picture.
+    """
+    try:
+        with Image.open(file) as image:
+            turned = image.format in ORIENTED_FORMATS and image.getexif().get(ORIENTATION_TAG) in TURNED_ORIENTATIONS
+            width, height = image.size[::-1] if turned else image.size
+            return PictureFacts(width=width, height=height, bit_depth=_bit_depth(image), has_alpha=_has_alpha(image))
+    except PICTURE_ERRORS as error:
+        raise _unreadable(file, error) from error
+
+
+def read_picture(file: Path) -> Picture:
+    """The picture, turned as its orientation tag says.
+
+    Raises:
+        InputError: it is no picture, or damaged.
+    """
+    try:
+        with Image.open(file) as image:
+            if _bit_depth(image) == 16:
+                return _read_deep(file)
+            oriented = ImageOps.exif_transpose(image) if image.format in ORIENTED_FORMATS else image
+            if _has_alpha(image):
+                whole = np.asarray(oriented.convert("RGBA"))
+                return Picture(pixels=np.ascontiguousarray(whole[..., :3]), alpha=np.ascontiguousarray(whole[..., 3]))
+            return Picture(pixels=np.asarray(oriented.convert("RGB")), alpha=None)
+    except PICTURE_ERRORS as error:
+        raise _unreadable(file, error) from error
+
+
+def write_picture(file: Path, kind: PictureFormat, pixels: NDArray[Any], alpha: NDArray[Any] | None) -> None:
+    """Write a picture without loss.
+
+    Args:
+        file: where.
+        kind: of file.
+        pixels: H W 3, RGB, uint8, or uint16 for png and tiff.
+        alpha: H W of the same type, None for opaque.
+
+    Raises:
+        OSError: it cannot be written.
+    """
+    whole = pixels if alpha is None else np.dstack([pixels, alpha])
+    if pixels.dtype == np.uint16:
+        options = [cv2.IMWRITE_PNG_COMPRESSION, PNG_LEVEL] if kind == "png" else [cv2.IMWRITE_TIFF_COMPRESSION, DEFLATE]
+        order = [2, 1, 0] if alpha is None else [2, 1, 0, 3]  # OpenCV counts blue first
+        done, code = cv2.imencode(f".{kind}", np.ascontiguousarray(whole[..., order]), options)
+        assert done
+        file.write_bytes(code.tobytes())
+        return
+    image = Image.fromarray(whole)
+    if kind == "png":
+        image.save(file, format="PNG", compress_level=PNG_LEVEL)
+    elif kind == "tiff":
+        image.save(file, format="TIFF", compression="tiff_adobe_deflate")
+    else:
+        image.save(file, format="WEBP", lossless=True, exact=True)  # exact: colours under full transparency too
+
+
+def _bit_depth(image: Image.Image) -> int:
+    if image.mode.startswith("I;16"):
+        return 16
+    if image.format == "PNG":
+        tiles = getattr(image, "tile", None)  # (decoder, box, offset, layout such as "RGB;16B")
+        return 16 if tiles and "16" in str(tiles[0][3]) else 8
+    if image.format == "TIFF":
+        bits = image.getexif().get(BITS_PER_SAMPLE_TAG, 8)
+        return 16 if (max(bits) if isinstance(bits, tuple) else bits) == 16 else 8
+    return 8
+
+
+def _has_alpha(image: Image.Image) -> bool:
+    return image.mode in ("RGBA", "LA", "PA", "RGBa", "La") or "transparency" in image.info
+
+
+def _read_deep(file: Path) -> Picture:
+    stored = cv2.imdecode(np.frombuffer(file.read_bytes(), np.uint8), cv2.IMREAD_UNCHANGED)
+    if stored is None or stored.dtype != np.uint16:
+        raise ValueError("the 16-bit picture is damaged or of an unknown kind")
+    if stored.ndim == 2:
+        return Picture(pixels=np.repeat(stored[..., None], 3, axis=2), alpha=None)
+    pixels = np.ascontiguousarray(stored[..., 2::-1])
+    return Picture(pixels=pixels, alpha=np.ascontiguousarray(stored[..., 3]) if stored.shape[2] == 4 else None)
+
+
+def _unreadable(file: Path, error: Exception) -> InputError:
+    return InputError(
+        f"{file} cannot be read as a picture", got=str(error) or type(error).__name__, remedy="replace or remove it"
+    )

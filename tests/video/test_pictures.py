@@ -1,0 +1,55 @@
+import cv2
+import numpy as np
+import pytest
+from PIL import Image
+
+from dgafvsr.errors import InputError
+from dgafvsr.video.pictures import read_facts, read_picture, write_picture
+from tests.video.films import pictures
+
+DEEP = pictures(1)[0].astype(np.uint16) * 257 + np.arange(3, dtype=np.uint16)
+ALPHA = np.arange(32 * 48, dtype=np.uint16).reshape(32, 48) * 40
+
+
+@pytest.mark.parametrize("kind", ["png", "tiff", "webp"])
+@pytest.mark.parametrize("alpha", [None, (ALPHA // 257).astype(np.uint8)])
+def test_eight_bits_come_back_exactly(tmp_path, kind, alpha):
+    file = tmp_path / f"a.{kind}"
+    write_picture(file, kind, pictures(1)[0], alpha)
+    facts, found = read_facts(file), read_picture(file)
+    assert (facts.width, facts.height, facts.bit_depth, facts.has_alpha) == (48, 32, 8, alpha is not None)
+    np.testing.assert_array_equal(found.pixels, pictures(1)[0])  # also where it is fully transparent
+    np.testing.assert_array_equal(found.alpha, alpha)
+
+
+@pytest.mark.parametrize("kind", ["png", "tiff"])
+@pytest.mark.parametrize("alpha", [None, ALPHA])
+def test_sixteen_bits_come_back_exactly(tmp_path, kind, alpha):
+    file = tmp_path / f"a.{kind}"
+    write_picture(file, kind, DEEP, alpha)
+    facts, found = read_facts(file), read_picture(file)
+    assert (facts.bit_depth, facts.has_alpha) == (16, alpha is not None)
+    np.testing.assert_array_equal(found.pixels, DEEP)
+    np.testing.assert_array_equal(found.alpha, alpha)
+
+
+def test_files_are_what_other_programs_read(tmp_path):
+    write_picture(tmp_path / "a.png", "png", DEEP, None)
+    np.testing.assert_array_equal(cv2.imread(str(tmp_path / "a.png"), cv2.IMREAD_UNCHANGED)[..., ::-1], DEEP)
+    write_picture(tmp_path / "a.webp", "webp", pictures(1)[0], None)
+    np.testing.assert_array_equal(np.asarray(Image.open(tmp_path / "a.webp").convert("RGB")), pictures(1)[0])
+
+
+def test_palette_with_a_transparent_entry_has_alpha(tmp_path):
+    Image.fromarray(pictures(1)[0]).quantize(16).save(tmp_path / "a.png", transparency=3)
+    assert read_facts(tmp_path / "a.png").has_alpha
+    assert set(np.unique(read_picture(tmp_path / "a.png").alpha)) == {0, 255}
+
+
+@pytest.mark.parametrize("kind", ["png", "tiff"])
+def test_damaged_deep_picture_is_named(tmp_path, kind):
+    file = tmp_path / f"a.{kind}"
+    write_picture(file, kind, DEEP, None)
+    file.write_bytes(file.read_bytes()[: file.stat().st_size // 2])
+    with pytest.raises(InputError, match=rf"a\.{kind} cannot be read as a picture"):
+        read_picture(file)
