@@ -1,14 +1,18 @@
+import json
+
 import numpy as np
 import pytest
 import torch
 from diffusers import DDPMScheduler
 from PIL import Image
+from safetensors.torch import load_file, save_file
 
 from dgafvsr import DGAFVSRPipeline
 from dgafvsr.errors import InputError, ModelError, UsageError
 from dgafvsr.flow.fm import bidirectional_flows
 from dgafvsr.sampling.noise import SequentialNoise
 from dgafvsr.sampling.ogwm import OGWM
+from dgafvsr.sampling.windows import stream_windows
 from tests import factories
 
 CLIP = factories.clip()
@@ -79,6 +83,41 @@ def test_windows_in_lockstep_equal_windows_in_turn(pipe):
     assert np.allclose(pipe(long, window=3, overlap=1, window_batch=4).frames, in_turn, atol=1e-4)
 
 
+@pytest.mark.parametrize("output_type", ["np", "latent"])
+def test_calls_that_share_frames_equal_one_call_with_windows(pipe, output_type, tmp_path):
+    """What a job does window by window, with the state through a file, is what one call does."""
+    long = factories.clip(frames=8)
+    whole = pipe(long, window=4, overlap=2, output_type=output_type).frames
+    parts, state = [], None
+    for window, frames in stream_windows(list(long), 4, 2):
+        result = pipe(
+            np.stack(frames), first_frame=window.start, state=state, tail=window.tail, output_type=output_type
+        )
+        parts.append(np.asarray(result.frames))
+        state = result.state
+        if state is not None:
+            save_file(state, tmp_path / "state.safetensors")
+            state = load_file(tmp_path / "state.safetensors")
+    assert state is None
+    assert np.array_equal(np.concatenate(parts), np.asarray(whole))
+
+
+def test_inner_windows_keep_the_outer_head_and_tail(pipe):
+    """The out-of-memory fallback cuts a call into smaller windows without its neighbours knowing."""
+    long = factories.clip(frames=9)
+    first = pipe(long[:5], tail=2)
+    second = pipe(long[3:], first_frame=3, state=first.state, window=3, overlap=2, tail=2)
+    assert (len(first.frames), len(second.frames)) == (3, 4)
+    third = pipe(long[7:], first_frame=7, state=second.state)
+    assert (len(third.frames), third.state) == (2, None)
+
+
+def test_state_is_small_and_on_the_cpu(pipe):
+    state = pipe(CLIP, tail=2).state
+    assert all(tensor.device.type == "cpu" and tensor.is_contiguous() for tensor in state.values())
+    assert sum(tensor.nbytes for tensor in state.values()) < 100 * CLIP[:2].nbytes
+
+
 @pytest.mark.parametrize("frames", [1, 2])
 def test_short_clips(pipe, frames):
     assert len(pipe(CLIP[:frames]).frames) == frames
@@ -107,6 +146,26 @@ def test_vae_tiling_keeps_the_frames(pipe):
     tiled = pipe(CLIP).frames
     pipe.disable_vae_tiling()
     assert np.allclose(tiled, whole, atol=1e-5)
+
+
+def test_tile_as_large_as_the_frame_changes_nothing_and_smaller_ones_little():
+    large = factories.clip(frames=2, height=40, width=70)
+    pipe = factories.pipeline()
+    whole = pipe(large).frames
+    assert np.array_equal(pipe(large, tile=72).frames, whole)
+    tiled = pipe(large, tile=48, tile_overlap=16).frames
+    assert 0 < np.abs(tiled - whole).mean() < 0.02  # GroupNorm averages over a tile
+    assert not pipe.vae.use_tiling
+
+
+def test_pixel_guidance_is_cut_at_full_size(parity):
+    """StableVSR aligns decoded frames, four times as large as the latents that the tiles are planned on."""
+    model = parity / "dgafvsr" / "model"
+    pipe = DGAFVSRPipeline.from_pretrained(model, guidance=parity / "stablevsr" / "controlnet", flow="dis")
+    clip = factories.clip(frames=2, height=32, width=48)
+    tiled = pipe(clip, num_inference_steps=2, tile=40, tile_overlap=8).frames
+    assert tiled.shape == (2, 128, 192, 3)
+    assert not np.array_equal(tiled, pipe(clip, num_inference_steps=2).frames)
 
 
 def test_saved_pipeline_is_the_same(pipe, tmp_path):
@@ -160,6 +219,12 @@ def test_unusable_frames_are_refused(pipe, frames, message):
         ({"window_batch": 0}, UsageError),
         ({"noise_level": 3}, UsageError),
         ({"num_inference_steps": 0}, UsageError),
+        ({"tail": T}, UsageError),
+        ({"tile": 16}, UsageError),
+        ({"tile": 32, "tile_overlap": 17}, UsageError),
+        ({"state": {}}, InputError),
+        ({"state": {"latents": torch.zeros(2, 4, H, W + 1)}}, InputError),
+        ({"state": {"latents": torch.zeros(T + 1, 4, H, W)}}, InputError),
         ({"window": 2, "noise": SequentialNoise(torch.Generator())}, UsageError),
     ],
 )
@@ -173,10 +238,23 @@ def test_values_that_are_not_numbers_are_an_error(pipe):
         pipe(CLIP, latents=torch.full((T, 4, H, W), float("nan")))
 
 
-@pytest.mark.parametrize("setting", [{"warp": "sideways"}, {"initial_noise": "loud"}])
+@pytest.mark.parametrize("setting", [{"warp": "sideways"}, {"initial_noise": "loud"}, {"turns": "left"}])
 def test_unknown_settings_are_refused(setting):
-    with pytest.raises(ModelError, match="Unknown setting"):
+    with pytest.raises(ModelError, match=f"Unknown setting of a model: {next(iter(setting))}"):
         factories.pipeline(**setting)
+
+
+def test_guided_turns_are_kept_with_the_model_and_absent_ones_are_unguided(pipe, tmp_path):
+    guided = factories.pipeline(turns="guided")
+    assert not np.array_equal(guided(CLIP).frames, pipe(CLIP).frames)
+    guided.save_pretrained(tmp_path)
+    assert np.array_equal(DGAFVSRPipeline.from_pretrained(tmp_path)(CLIP).frames, guided(CLIP).frames)
+    index = tmp_path / "model_index.json"
+    index.write_text(index.read_text().replace('"guided"', '"left"'))
+    with pytest.raises(ModelError, match="turns"):
+        DGAFVSRPipeline.from_pretrained(tmp_path)
+    index.write_text(json.dumps({key: value for key, value in json.loads(index.read_text()).items() if key != "turns"}))
+    assert np.array_equal(DGAFVSRPipeline.from_pretrained(tmp_path)(CLIP).frames, pipe(CLIP).frames)
 
 
 def test_ablations_replace_the_warp():

@@ -7,7 +7,7 @@ This file only connects the rooms; every step of the method has its own file in 
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, get_args
@@ -16,21 +16,24 @@ import torch
 from diffusers.pipelines.pipeline_utils import DiffusionPipeline
 from torch import Tensor
 
-from dgafvsr.errors import InputError, ModelError, UsageError
+from dgafvsr.errors import ModelError, UsageError
 from dgafvsr.flow.estimator import FlowEstimator, create_flow_estimator
-from dgafvsr.flow.fm import BidirectionalFlows, bidirectional_flows
+from dgafvsr.models.autoencoder import FACTOR
 from dgafvsr.models.checkpoints import check_guidance_fits, load_guidance, load_parts, resolve_folder
 from dgafvsr.models.guidance_unet import GuidanceUNet
 from dgafvsr.models.latent_codec import LatentCodec
 from dgafvsr.models.prompt import embed_prompt
 from dgafvsr.sampling.ftcm import FTCM
-from dgafvsr.sampling.noise import InitialNoise, KeyedNoise, NoiseSource, initial_latents
+from dgafvsr.sampling.inputs import Clip, check_noise_level
+from dgafvsr.sampling.noise import InitialNoise, NoiseSource
 from dgafvsr.sampling.ogwm import OGWM, Convention
-from dgafvsr.sampling.sampler import Guidance, Sampler, SamplerInput, StepEvent
+from dgafvsr.sampling.sampler import Guidance, Sampler, StepEvent
+from dgafvsr.sampling.seams import SeamState, check_state, cross_fade, hold_back
 from dgafvsr.sampling.stablevsr import PixelGuidance
+from dgafvsr.sampling.sweeps import Turns
+from dgafvsr.sampling.tiles import Tiling
 from dgafvsr.sampling.windows import Window, batch_windows, plan_windows
 from dgafvsr.video.arrays import FramesLike, FramesOut, OutputType, as_frames, check_output_type, from_frames
-from dgafvsr.video.color import to_signed
 
 __all__ = ["DGAFVSRPipeline", "UpscaledFrames"]
 
@@ -43,28 +46,13 @@ class UpscaledFrames:
 
     Attributes:
         frames: T H W 3 float array in [0, 1] ("np"), list of pictures ("pil"), T 3 H W tensor in [0, 1] ("pt"), or
-            scaled latents T 4 h w ("latent").
+            scaled latents T 4 h w ("latent"). The frames that the call held back are not among them.
+        state: what the call for the frames that follow needs, None where nothing was held back. CPU tensors, which
+            safetensors stores and restores bit for bit.
     """
 
     frames: FramesOut
-
-
-@dataclass(frozen=True, kw_only=True)
-class _Request:
-    """A checked call: what every window of it shares."""
-
-    lr: Tensor  # T 3 h w in [0, 1]
-    steps: int
-    seed: int
-    first_frame: int
-    noise_level: int
-    guidance: Guidance | None
-    sampler: Sampler
-    latents: Tensor | None
-    noise: NoiseSource | None
-    flows: BidirectionalFlows | None
-    on_event: Callable[[StepEvent], None] | None
-    on_step_end: StepCallback | None
+    state: SeamState | None = None
 
 
 class DGAFVSRPipeline(DiffusionPipeline):
@@ -83,6 +71,7 @@ class DGAFVSRPipeline(DiffusionPipeline):
         flow: name of the flow backend, see `dgafvsr.flow.estimator`.
         noise_level: class label of checkpoints that have one, when the call names none.
         initial_noise: `independent` or `shared` between frames, see `dgafvsr.sampling.noise`.
+        turns: whether the first frame of a sweep is `guided` or `unguided` (the paper), see `dgafvsr.sampling.sweeps`.
 
     Attributes:
         ogwm: the warp of FTCM; replace it to run the paper's ablations.
@@ -111,11 +100,16 @@ class DGAFVSRPipeline(DiffusionPipeline):
         flow: str = "raft_large",
         noise_level: int = 0,
         initial_noise: InitialNoise = "independent",
+        turns: Turns = "unguided",
     ) -> None:
         super().__init__()
-        for value, kind in ((warp, Convention), (initial_noise, InitialNoise)):
+        for name, value, kind in (
+            ("warp", warp, Convention),
+            ("initial_noise", initial_noise, InitialNoise),
+            ("turns", turns, Turns),
+        ):
             if value not in get_args(kind):
-                raise ModelError("Unknown setting of a model", got=value, expected=" or ".join(get_args(kind)))
+                raise ModelError(f"Unknown setting of a model: {name}", got=value, expected=" or ".join(get_args(kind)))
         if guidance is not None:
             check_guidance_fits(guidance, unet)
         self.register_modules(
@@ -128,7 +122,12 @@ class DGAFVSRPipeline(DiffusionPipeline):
             low_res_scheduler=low_res_scheduler,
         )
         self.register_to_config(
-            warp=warp, default_steps=default_steps, flow=flow, noise_level=noise_level, initial_noise=initial_noise
+            warp=warp,
+            default_steps=default_steps,
+            flow=flow,
+            noise_level=noise_level,
+            initial_noise=initial_noise,
+            turns=turns,
         )
         self.ogwm = OGWM(convention=warp)
         self.flow_estimator: FlowEstimator | None = None
@@ -205,6 +204,10 @@ class DGAFVSRPipeline(DiffusionPipeline):
         noise_level: int | None = None,
         eta: float = 0.0,
         on_event: Callable[[StepEvent], None] | None = None,
+        state: Mapping[str, Tensor] | None = None,
+        tail: int = 0,
+        tile: int | None = None,
+        tile_overlap: int = 16,
     ) -> UpscaledFrames:
         """The clip, four times as large.
 
@@ -227,160 +230,121 @@ class DGAFVSRPipeline(DiffusionPipeline):
             noise_level: class label, and above 0 the noise augmentation of the LR frames, for SD-x4 checkpoints.
             eta: stochasticity of DDIM.
             on_event: called with a `StepEvent` after every (step, frame).
+            state: of the result of the call for the frames before, which held back the first frames of this call.
+            tail: last frames of this call that are held back: they are not in the result but, through its state, in
+                that of the next call, which begins with them.
+            tile: LR pixels in the side of the tiles that the networks see, see `dgafvsr.sampling.tiles`; less memory
+                for large frames. None: whole frames.
+            tile_overlap: LR pixels that neighbouring tiles share at least.
 
         Returns:
-            The frames, in the form that `output_type` names.
+            The frames but the tail, in the form that `output_type` names, and the state.
 
         Raises:
-            InputError: the frames, latents or flows do not fit.
+            InputError: the frames, latents, flows or state do not fit.
             UsageError: an option is out of its range.
             ModelError: the model produced values that are not numbers.
         """
         output_type = check_output_type(output_type)
-        lr = as_frames(frames)
         level = self.config.noise_level if noise_level is None else noise_level
-        guidance = self._guidance() if guided else None
-        request = _Request(
-            lr=lr,
-            steps=self.default_steps if num_inference_steps is None else num_inference_steps,
+        check_noise_level(level, self.unet.config.num_class_embeds, self.low_res_scheduler)
+        clip = Clip(
+            lr=as_frames(frames),
             seed=seed,
             first_frame=first_frame,
-            noise_level=level,
-            guidance=guidance,
-            sampler=self._sampler(guidance, scheduler, eta),
-            latents=_checked_latents(latents, lr),
+            initial_noise=self.config.initial_noise,
             noise=noise,
-            flows=_checked_flows(flows, lr),
-            on_event=on_event,
-            on_step_end=callback_on_step_end,
+            latents=latents,
+            latent_channels=self.unet.config.out_channels,
+            flows=flows,
+            noise_level=level,
+            low_res_scheduler=self.low_res_scheduler,
+            class_labels=self.unet.config.num_class_embeds is not None,
         )
-        self._check_options(request, window, window_batch)
-        finished: list[Tensor] = []
-        for windows in batch_windows(plan_windows(len(lr), window, overlap), window_batch):
-            finished += self._run(request, windows, decode=output_type != "latent")
+        plan = plan_windows(len(clip.lr), window, overlap, head=check_state(state, clip.lr), tail=tail)
+        _check_batch(plan, window_batch, noise)
+        tiling = None if tile is None else Tiling(tile=tile, overlap=tile_overlap)
+        sampler = self._sampler(self._guidance(tile) if guided else None, scheduler, eta, tiling)
+        steps = self.default_steps if num_inference_steps is None else num_inference_steps
+        estimator = self._flow_estimator() if sampler.guidance is not None and flows is None else None
+        hear = _Listeners(self, on_event, callback_on_step_end)
+        codec = None if output_type == "latent" else LatentCodec(self.vae, tile)
+        result, done = _empty_result(clip, tail, decoded=codec is not None), 0
+        seam = None if state is None else dict(state)
+        for windows in batch_windows(plan, window_batch):
+            inputs = clip.windows(windows, sampler.guidance, estimator, self._execution_device)
+            sampled = hear.run(sampler.sample(inputs, steps), inputs.latents)
+            for index, each in enumerate(windows):
+                joined = cross_fade(sampled[index], seam)
+                seam = hold_back(joined, each.tail)
+                for frame in range(each.emitted):
+                    latent, lr = joined[frame : frame + 1], inputs.lr[index, frame : frame + 1]
+                    result[done] = (latent if codec is None else codec.decode_pixels(latent, lr))[0]
+                    done += 1
         self.maybe_free_model_hooks()
-        result = torch.cat(finished)
-        return UpscaledFrames(frames=result if output_type == "latent" else from_frames(result, output_type))
+        return UpscaledFrames(frames=result if codec is None else from_frames(result, output_type), state=seam)
 
-    def _run(self, request: _Request, windows: list[Window], *, decode: bool) -> list[Tensor]:
-        """The kept frames (or latents) of windows sampled in lockstep, one N C H W CPU tensor a window."""
-        inputs = self._inputs(request, windows)
-        batch = list(inputs.latents.unbind(1))
-        for event in request.sampler.sample(inputs, request.steps):
-            batch[event.frame] = event.latents
-            if request.on_event is not None:
-                request.on_event(event)
-            last = event.frame == (event.frames - 1 if event.direction == "forward" else 0)
-            if last and request.on_step_end is not None:
-                request.on_step_end(self, event.step, event.timestep, {"latents": torch.stack(batch, dim=1)})
-        latents = torch.stack(batch, dim=1)
-        out = []
-        for index, window in enumerate(windows):
-            kept, lr = latents[index, window.kept], inputs.lr[index, window.kept]
-            out.append(self._decode(kept, lr) if decode else kept.cpu())
-        return out
+    def _flow_estimator(self) -> FlowEstimator:
+        if self.flow_estimator is None:
+            self.flow_estimator = create_flow_estimator(self.config.flow, device=self._execution_device)
+        return self.flow_estimator
 
-    def _inputs(self, request: _Request, windows: list[Window]) -> SamplerInput:
-        device = self._execution_device
-        clips, latents, noises, flows = [], [], [], []
-        for window in windows:
-            frames = slice(window.start, window.stop)
-            first = request.first_frame + window.start
-            keyed = KeyedNoise(seed=request.seed, first_frame=first, initial_noise=self.config.initial_noise)
-            noise = request.noise or keyed
-            lr = request.lr[frames].to(device)
-            if request.latents is not None:
-                initial = request.latents[frames].float()
-            else:
-                shape = (self.unet.config.out_channels, *lr.shape[-2:])
-                initial = initial_latents(noise, len(lr), shape)
-            clips.append(self._augment(to_signed(lr), request.noise_level, keyed))
-            latents.append(initial.to(device))
-            noises.append(noise)
-            flows.append(self._flows(request, window, lr))
-        guided = request.guidance is not None
-        return SamplerInput(
-            latents=torch.stack(latents),
-            lr=torch.stack(clips),
-            noise=tuple(noises),
-            flow_forward=torch.stack([flow.forward for flow in flows if flow]) if guided else None,
-            flow_backward=torch.stack([flow.backward for flow in flows if flow]) if guided else None,
-            class_labels=self._class_labels(request.noise_level, len(windows)),
-        )
-
-    def _flows(self, request: _Request, window: Window, lr: Tensor) -> BidirectionalFlows | None:
-        """FM: the flows of a window, reduced to what its guidance keeps."""
-        if request.guidance is None:
-            return None
-        keep = request.guidance.keep
-        if request.flows is None:
-            if self.flow_estimator is None:
-                self.flow_estimator = create_flow_estimator(self.config.flow, device=self._execution_device)
-            return bidirectional_flows(lr, self.flow_estimator, keep=keep)
-        pairs = slice(window.start, window.stop - 1)
-        forward, backward = request.flows.forward[pairs], request.flows.backward[pairs]
-        return BidirectionalFlows(forward=keep(forward.to(lr.device)), backward=keep(backward.to(lr.device)))
-
-    def _decode(self, latents: Tensor, lr: Tensor) -> Tensor:
-        """Frame by frame, so that memory does not grow with the window: N 3 4h 4w in [0, 1] on the CPU."""
-        codec = LatentCodec(self.vae)
-        return torch.cat([codec.decode_pixels(latents[i : i + 1], lr[i : i + 1]).cpu() for i in range(len(latents))])
-
-    def _guidance(self) -> Guidance | None:
+    def _guidance(self, tile: int | None) -> Guidance | None:
         if self.guidance is None:
             return None
         if isinstance(self.guidance, GuidanceUNet):
             return FTCM(network=self.guidance, ogwm=self.ogwm)
-        return PixelGuidance(network=self.guidance, codec=LatentCodec(self.vae), convention=self.ogwm.convention)
+        return PixelGuidance(network=self.guidance, codec=LatentCodec(self.vae, tile), convention=self.ogwm.convention)
 
-    def _sampler(self, guidance: Guidance | None, scheduler: Any, eta: float) -> Sampler:
+    def _sampler(self, guidance: Guidance | None, scheduler: Any, eta: float, tiling: Tiling | None) -> Sampler:
         prompt = None
         if self.text_encoder is not None:
             prompt = embed_prompt(self.text_encoder, self.tokenizer).to(self._execution_device)
         return Sampler(
-            denoiser=self.unet, guidance=guidance, scheduler=scheduler or self.scheduler, prompt_embeds=prompt, eta=eta
+            denoiser=self.unet,
+            guidance=guidance,
+            scheduler=scheduler or self.scheduler,
+            prompt_embeds=prompt,
+            eta=eta,
+            tiling=tiling,
+            turns=self.config.turns,
         )
 
-    def _class_labels(self, noise_level: int, batch: int) -> Tensor | None:
-        if self.unet.config.num_class_embeds is None:
-            return None
-        return torch.full((batch,), noise_level, dtype=torch.long, device=self._execution_device)
 
-    def _augment(self, lr: Tensor, noise_level: int, noise: KeyedNoise) -> Tensor:
-        """SD-x4's noise augmentation of LR frames N 3 h w in [-1, 1]; level 0, the method's, changes nothing."""
-        if noise_level == 0:
-            return lr
-        draws = [torch.randn(lr.shape[1:], generator=noise.generator("lr", frame)) for frame in range(len(lr))]
-        level = torch.tensor([noise_level])
-        return self.low_res_scheduler.add_noise(lr, torch.stack(draws).to(lr), level)
+@dataclass(frozen=True)
+class _Listeners:
+    """Runs the sampler and tells who wants to know."""
 
-    def _check_options(self, request: _Request, window: int | None, window_batch: int) -> None:
-        levels = self.unet.config.num_class_embeds
-        if request.noise_level and (levels is None or self.low_res_scheduler is None):
-            raise UsageError("This model has no noise levels", got=request.noise_level, expected=0)
-        if levels is not None and not 0 <= request.noise_level < levels:
-            raise UsageError("The noise level is out of range", got=request.noise_level, expected=f"0 to {levels - 1}")
-        if window_batch < 1:
-            raise UsageError("window_batch is out of range", got=window_batch, expected="at least 1")
-        if request.noise is not None and window is not None and window < len(request.lr):
-            raise UsageError(
-                "A noise source of your own needs one window", got=f"window {window}", remedy="leave window out"
-            )
+    pipeline: DGAFVSRPipeline
+    on_event: Callable[[StepEvent], None] | None
+    on_step_end: StepCallback | None
+
+    def run(self, events: Iterator[StepEvent], initial: Tensor) -> Tensor:
+        """The latents B N C h w after the last step."""
+        batch = list(initial.unbind(1))
+        for event in events:
+            batch[event.frame] = event.latents
+            if self.on_event is not None:
+                self.on_event(event)
+            last = event.frame == (event.frames - 1 if event.direction == "forward" else 0)
+            if last and self.on_step_end is not None:
+                self.on_step_end(self.pipeline, event.step, event.timestep, {"latents": torch.stack(batch, dim=1)})
+        return torch.stack(batch, dim=1)
 
 
-def _checked_latents(latents: Tensor | None, lr: Tensor) -> Tensor | None:
-    if latents is not None:
-        expected = (len(lr), latents.shape[1] if latents.ndim == 4 else 4, *lr.shape[-2:])
-        if tuple(latents.shape) != expected:
-            raise InputError("The latents do not fit the frames", got=tuple(latents.shape), expected=expected)
-    return latents
+def _empty_result(clip: Clip, tail: int, *, decoded: bool) -> Tensor:
+    """Room for a call's frames, T - tail 3 4h 4w laid out as arrays are, or T - tail C h w for its latents.
+
+    Finished frames are by far the largest thing that a call holds, so they are written where they stay.
+    """
+    frames, (height, width) = len(clip.lr) - tail, clip.lr.shape[-2:]
+    if not decoded:
+        return torch.empty(frames, clip.latent_channels, height, width)
+    return torch.empty(frames, FACTOR * height, FACTOR * width, 3).permute(0, 3, 1, 2)
 
 
-def _checked_flows(flows: tuple[Tensor, Tensor] | None, lr: Tensor) -> BidirectionalFlows | None:
-    if flows is None:
-        return None
-    expected = (len(lr) - 1, 2, lr.shape[-2] * 4, lr.shape[-1] * 4)
-    for flow in flows:
-        if tuple(flow.shape) != expected:
-            raise InputError("The flows do not fit the frames", got=tuple(flow.shape), expected=expected)
-    return BidirectionalFlows(forward=flows[0], backward=flows[1])
+def _check_batch(plan: list[Window], window_batch: int, noise: NoiseSource | None) -> None:
+    if window_batch < 1:
+        raise UsageError("window_batch is out of range", got=window_batch, expected="at least 1")
+    if noise is not None and len(plan) > 1:
+        raise UsageError("A noise source of your own needs one window", got=len(plan), remedy="leave window out")

@@ -28,6 +28,7 @@ def test_every_part_is_read_back(folder):
         "flow": "dis",
         "noise_level": 0,
         "initial_noise": "independent",
+        "turns": "unguided",
     }
     assert torch.equal(parts.unet.conv_in.weight, factories.denoiser().conv_in.weight)
     assert isinstance(parts.guidance, GuidanceUNet)

@@ -1,6 +1,6 @@
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.nn import functional as F
 
@@ -21,6 +21,7 @@ def align(ogwm, feature, flow):
 
 
 @pytest.mark.parametrize("convention", ["released", "centered"])
+@settings(deadline=None)
 @given(seed=st.integers(0, 10_000), size=st.floats(0, 60))
 def test_gather_equals_the_high_resolution_warp(convention, seed, size):
     generator = torch.Generator().manual_seed(seed)

@@ -13,11 +13,17 @@ from dgafvsr.sampling.sampler import Sampler, SamplerInput
 N, H, W = 4, 17, 20
 
 
-def sampler(scheduler=None, guided=True, attention=False):
+def sampler(scheduler=None, guided=True, attention=False, turns="unguided"):
     unet = factories.denoiser(attention=attention)
     ftcm = FTCM(network=factories.guidance(unet), ogwm=OGWM()) if guided else None
     prompt = torch.randn(1, 5, 6) if attention else None
-    return Sampler(denoiser=unet, guidance=ftcm, scheduler=scheduler or factories.scheduler(), prompt_embeds=prompt)
+    return Sampler(
+        denoiser=unet,
+        guidance=ftcm,
+        scheduler=scheduler or factories.scheduler(),
+        prompt_embeds=prompt,
+        turns=turns,
+    )
 
 
 def window(frames=N, batch=1, seed=0):
@@ -76,6 +82,29 @@ def test_each_visit_reads_the_x0_of_the_one_before_through_the_flow_of_its_direc
             expected = OGWM()(before, flow[:, min(event.frame, neighbor)])
             assert torch.equal(event.aligned, expected)
         before = event.x0
+
+
+@pytest.mark.parametrize("frames", [2, N])
+@torch.no_grad()
+def test_guided_turns_read_the_x0_of_the_sweep_before_through_the_flow_between_the_two(frames):
+    inputs = window(frames=frames)
+    events = list(sampler(turns="guided").sample(inputs, 3))
+    assert [index for index, event in enumerate(events) if event.aligned is None] == [0]
+    last, first = events[frames], events[2 * frames]
+    assert (last.frame, first.frame) == (frames - 1, 0)
+    assert torch.equal(last.aligned, OGWM()(events[frames - 2].x0, inputs.flow_forward[:, -1]))
+    assert torch.equal(first.aligned, OGWM()(events[2 * frames - 2].x0, inputs.flow_backward[:, 0]))
+
+
+@torch.no_grad()
+def test_guided_turns_leave_the_first_sweep_and_frames_alone_as_they_are():
+    pairs = list(zip(sampler().sample(window(), 2), sampler(turns="guided").sample(window(), 2), strict=True))
+    assert all(torch.equal(paper.latents, ours.latents) for paper, ours in pairs[:N])
+    assert not any(torch.equal(paper.latents, ours.latents) for paper, ours in pairs[N:])
+    alone = window(frames=1)
+    assert torch.equal(run(sampler(), alone), run(sampler(turns="guided"), alone))
+    unguided = run(sampler(guided=False), window())
+    assert torch.equal(unguided, run(sampler(guided=False, turns="guided"), window()))
 
 
 @pytest.mark.parametrize("make", [factories.scheduler, DDPMScheduler])

@@ -42,7 +42,7 @@ __all__ = [
 ]
 
 GUIDANCE_FOLDERS = ("guidance", "dgafnet", "brushnet", "controlnet")
-SETTINGS = ("warp", "default_steps", "flow", "noise_level", "initial_noise")
+SETTINGS = ("warp", "default_steps", "flow", "noise_level", "initial_noise", "turns")
 """What model_index.json says about a model besides its parts."""
 
 HUB_PATTERNS = ("model_index.json", "config.json", "*/*.json", "*/*.txt", "*/*.safetensors", "*.safetensors")

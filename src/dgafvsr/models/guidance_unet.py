@@ -25,6 +25,8 @@ from dgafvsr.models.stages import walk_down, walk_mid, walk_up
 
 __all__ = ["GuidanceUNet"]
 
+LR_CHANNELS = 3
+
 
 class GuidanceUNet(ModelMixin, ConfigMixin):
     """The guidance U-Net G_U.
@@ -42,6 +44,11 @@ class GuidanceUNet(ModelMixin, ConfigMixin):
         flip_sin_to_cos: order of the time embedding's halves.
         freq_shift: shift of the time embedding's frequencies.
         num_class_embeds: noise levels, for denoisers with a class embedding; None for none.
+        dense: residuals for every stage; False builds no decoder and guides D_U's encoder and mid block only (the
+            paper's ablation).
+        zero_condition: the aligned latent is read as zeros (a control: what the guidance gains by capacity alone).
+        aligned_lr: the condition is the aligned latent and the neighbour's aligned LR frame, which differs from the
+            current LR frame where the flow cannot be trusted.
     """
 
     _supports_gradient_checkpointing = True
@@ -62,11 +69,15 @@ class GuidanceUNet(ModelMixin, ConfigMixin):
         flip_sin_to_cos: bool = True,
         freq_shift: float = 0,
         num_class_embeds: int | None = None,
+        dense: bool = True,
+        zero_condition: bool = False,
+        aligned_lr: bool = False,
     ) -> None:
         super().__init__()
         widths = tuple(block_out_channels)
         time_width = widths[0] * 4
-        self.conv_in = nn.Conv2d(in_channels + conditioning_channels, widths[0], 3, padding=1)
+        condition = conditioning_channels + (LR_CHANNELS if aligned_lr else 0)
+        self.conv_in = nn.Conv2d(in_channels + condition, widths[0], 3, padding=1)
         self.time_proj = Timesteps(widths[0], flip_sin_to_cos, freq_shift)
         self.time_embedding = TimestepEmbedding(widths[0], time_width, act_fn=act_fn)
         self.class_embedding = None if num_class_embeds is None else nn.Embedding(num_class_embeds, time_width)
@@ -85,20 +96,31 @@ class GuidanceUNet(ModelMixin, ConfigMixin):
             attention_head_dim=widths[-1],
             **resnet,
         )
-        self.up_blocks = _up_blocks(widths, layers_per_block + 1, resnet)
+        self.up_blocks = _up_blocks(widths, layers_per_block + 1, resnet) if dense else None
         down_widths, up_widths = _stage_widths(widths, layers_per_block)
         self.zero_down = nn.ModuleList(_zero_convolution(width) for width in down_widths)
         self.zero_mid = _zero_convolution(widths[-1])
-        self.zero_up = nn.ModuleList(_zero_convolution(width) for width in up_widths)
+        self.zero_up = nn.ModuleList(_zero_convolution(width) for width in up_widths if dense)
 
     @classmethod
-    def from_denoiser(cls, denoiser: GuidedUNet, conditioning_channels: int = 4) -> GuidanceUNet:
+    def from_denoiser(
+        cls,
+        denoiser: GuidedUNet,
+        conditioning_channels: int = 4,
+        *,
+        dense: bool = True,
+        zero_condition: bool = False,
+        aligned_lr: bool = False,
+    ) -> GuidanceUNet:
         """G_U with the denoiser's shape and weights, and zero convolutions (Sec. FTCM).
 
         Args:
             denoiser: D_U; it is not changed and shares no memory with the result.
             conditioning_channels: channels of the aligned latent; they start as copies of the z_t channels, the first
                 of D_U's input.
+            dense: see the class.
+            zero_condition: see the class.
+            aligned_lr: see the class; the weights of the aligned LR frame start at zero.
 
         Raises:
             ModelError: the denoiser is of a kind that cannot be copied.
@@ -124,6 +146,9 @@ class GuidanceUNet(ModelMixin, ConfigMixin):
             flip_sin_to_cos=config.flip_sin_to_cos,
             freq_shift=config.freq_shift,
             num_class_embeds=config.num_class_embeds,
+            dense=dense,
+            zero_condition=zero_condition,
+            aligned_lr=aligned_lr,
         ).to(dtype=denoiser.dtype, device=denoiser.device)
         guidance._copy_from(denoiser)
         return guidance
@@ -136,7 +161,8 @@ class GuidanceUNet(ModelMixin, ConfigMixin):
             if name == "conv_in.weight":
                 first = theirs[name]
                 extra = first[:, : self.config.conditioning_channels]
-                tensor.copy_(torch.cat([first, extra], dim=1))
+                blank = first.new_zeros(len(first), tensor.shape[1] - first.shape[1] - extra.shape[1], *first.shape[2:])
+                tensor.copy_(torch.cat([first, extra, blank], dim=1))
             elif not name.startswith("zero_"):
                 tensor.copy_(theirs[name])
 
@@ -153,13 +179,16 @@ class GuidanceUNet(ModelMixin, ConfigMixin):
         Args:
             latents: noisy latents z_t, N 4 h w, any h and w.
             lr: LR frames in [-1, 1], N 3 h w.
-            aligned: the neighbour's x0 estimate after OGWM, N 4 h w.
+            aligned: the neighbour's x0 estimate after OGWM, N 4 h w; with `aligned_lr` followed by its LR frame after
+                OGWM, N 7 h w.
             timestep: the diffusion time t: a scalar, or N of them.
             class_labels: N noise levels, as D_U gets them.
 
         Returns:
-            The residuals, in the order D_U's stages run.
+            The residuals, in the order D_U's stages run; none for the decoder unless `dense`.
         """
+        if self.config.zero_condition:
+            aligned = torch.zeros_like(aligned)
         sample = torch.cat([latents, lr, aligned], dim=1)
         emb = self._embed(sample, timestep, class_labels)
         taps: list[Tensor] = []
@@ -172,7 +201,8 @@ class GuidanceUNet(ModelMixin, ConfigMixin):
         down = _through(self.zero_down, taps)
         hidden = walk_mid(self.mid_block, hidden, emb, {})
         taps.clear()
-        walk_up(self.up_blocks, hidden, skips, emb, {}, tap)
+        if self.up_blocks is not None:
+            walk_up(self.up_blocks, hidden, skips, emb, {}, tap)
         return GuidanceResiduals(down=down, mid=self.zero_mid(hidden), up=_through(self.zero_up, taps))
 
     def _embed(self, sample: Tensor, timestep: Tensor | float | int, class_labels: Tensor | None) -> Tensor:

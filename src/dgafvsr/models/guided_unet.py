@@ -28,7 +28,7 @@ class GuidanceResiduals:
     Attributes:
         down: residual of each down stage, in the order they run, N C_k h_k w_k.
         mid: residual of the mid block, N C h w.
-        up: residual of each up stage, in the order they run, N C_k h_k w_k.
+        up: residual of each up stage, in the order they run, N C_k h_k w_k; empty for guidance that is not dense.
     """
 
     down: tuple[Tensor, ...]
@@ -89,7 +89,7 @@ class GuidedUNet(UNet2DConditionModel):
         hidden = walk_mid(self.mid_block, hidden, emb, context)
         if residuals is not None:
             hidden = _add(hidden, residuals.mid)
-        inject = _Injector(dense.up) if dense is not None else _unchanged
+        inject = _Injector(dense.up) if dense is not None and dense.up else _unchanged
         hidden = walk_up(self.up_blocks, hidden, skips, emb, context, inject)
 
         if self.conv_norm_out is not None:

@@ -6,6 +6,8 @@ The paper's VAE (diffusers' AutoencoderKL, f4, 4 channels) does not look at the 
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,7 +15,7 @@ import torch
 from torch import Tensor
 
 from dgafvsr.errors import ModelError
-from dgafvsr.models.autoencoder import ResidualAutoencoder
+from dgafvsr.models.autoencoder import FACTOR, ResidualAutoencoder
 from dgafvsr.video.color import from_signed
 
 __all__ = ["LatentCodec"]
@@ -25,17 +27,23 @@ class LatentCodec:
 
     Args:
         vae: a `ResidualAutoencoder`, or diffusers' `AutoencoderKL` with factor 4.
+        tile: latent pixels in the side of the tiles that are decoded; None leaves the VAE's own setting. Exact for
+            the former, blended by diffusers for the latter.
     """
 
     vae: Any
+    tile: int | None = None
 
-    def encode(self, hr: Tensor, lr: Tensor, generator: torch.Generator | None = None) -> Tensor:
+    def encode(
+        self, hr: Tensor, lr: Tensor, generator: torch.Generator | list[torch.Generator] | None = None
+    ) -> Tensor:
         """Scaled latents of HR frames.
 
         Args:
             hr: N 3 4h 4w in [-1, 1].
             lr: N 3 h w in [-1, 1].
-            generator: draws a sample of the posterior, as training does; None takes its mean.
+            generator: draws a sample of the posterior, as training does, from one generator or from one a frame; None
+                takes its mean.
 
         Returns:
             N 4 h w float32, about unit variance.
@@ -50,9 +58,10 @@ class LatentCodec:
     def decode(self, latents: Tensor, lr: Tensor) -> Tensor:
         """HR frames of scaled latents: N 4 h w and N 3 h w in [-1, 1] -> N 3 4h 4w float32, not clamped."""
         latents, lr = latents.to(self.vae.dtype), lr.to(self.vae.dtype)
-        if isinstance(self.vae, ResidualAutoencoder):
-            return self.vae.decode(latents, lr).float()
-        return self.vae.decode(latents / self.vae.config.scaling_factor, return_dict=False)[0].float()
+        with _tiled(self.vae, self.tile):
+            if isinstance(self.vae, ResidualAutoencoder):
+                return self.vae.decode(latents, lr).float()
+            return self.vae.decode(latents / self.vae.config.scaling_factor, return_dict=False)[0].float()
 
     def decode_pixels(self, latents: Tensor, lr: Tensor) -> Tensor:
         """Finished frames: N 4 h w and N 3 h w in [-1, 1] -> N 3 4h 4w float32 in [0, 1].
@@ -68,3 +77,27 @@ class LatentCodec:
                 remedy="use dtype float32 or bfloat16, or check the model's weights",
             )
         return pixels
+
+
+@contextmanager
+def _tiled(vae: Any, tile: int | None) -> Iterator[None]:
+    """The VAE with tiles of that size, and afterwards as it was."""
+    if tile is None:
+        yield
+        return
+    sizes = {"tile": tile} if isinstance(vae, ResidualAutoencoder) else _diffusers_sizes(tile)
+    wanted = {"use_tiling": True, **sizes}
+    before = {name: getattr(vae, name) for name in wanted}
+    try:
+        for name, value in wanted.items():
+            setattr(vae, name, value)
+        yield
+    finally:
+        for name, value in before.items():
+            setattr(vae, name, value)
+
+
+def _diffusers_sizes(tile: int) -> dict[str, int]:
+    """AutoencoderKL's settings for that tile; its blending needs a multiple of 4, a quarter being overlap."""
+    latent = max(tile // 4, 1) * 4
+    return {"tile_latent_min_size": latent, "tile_sample_min_size": FACTOR * latent}

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import torch
 from torch import Tensor
 
 from dgafvsr.models.guidance_unet import GuidanceUNet
@@ -35,9 +36,14 @@ class FTCM:
         return self.ogwm.keep(flow)
 
     def align(self, neighbor_x0: Tensor, neighbor_lr: Tensor, kept: Tensor) -> Tensor:
-        """The neighbour's x0 estimate on the current frame's grid: N 4 h w; its LR frame is not needed."""
-        del neighbor_lr
-        return self.ogwm(neighbor_x0, kept)
+        """The neighbour's x0 estimate on the current frame's grid, N 4 h w.
+
+        For a network with `aligned_lr` its LR frame follows, aligned alike: N 7 h w.
+        """
+        aligned = self.ogwm(neighbor_x0, kept)
+        if not self.network.config.aligned_lr:
+            return aligned
+        return torch.cat([aligned, self.ogwm(neighbor_lr.to(aligned), kept)], dim=1)
 
     def residuals(
         self,
@@ -54,7 +60,7 @@ class FTCM:
         Args:
             latents: noisy latents z_t, N 4 h w, as D_U gets them.
             lr: LR frames in [-1, 1], N 3 h w.
-            aligned: what `align` returned, N 4 h w.
+            aligned: what `align` returned, N 4 h w or N 7 h w.
             timestep: the diffusion time t.
             prompt_embeds: ignored: G_U has no attention.
             class_labels: N noise levels, or None.

@@ -2,7 +2,11 @@
 
 The neighbour's x0 estimate is upsampled s = 4 times (nearest), warped by the flow of the x4 frames, and brought back to
 the latent grid. On a piecewise-constant grid a bilinear sample touches at most 2 x 2 latents, and only the samples that
-survive the reduction matter, so the module is a gather on the h x w latent: exact, and 16 times fewer samples.
+survive the reduction matter, so the module samples the h x w latent directly: the same values, no x4 tensor. A
+bilinear sample of the x4 grid at p lies inside a cell and equals its latent, unless floor(p) is the cell's last pixel;
+then it mixes with the next cell. Along each axis that is a bilinear sample of the latent itself at
+
+    u = c + max(p - 4 c - 3, 0),    c = floor(p / 4)
 
 Two conventions, part of a model's configuration because its networks were trained with one of them:
 
@@ -95,9 +99,7 @@ class OGWM:
         """
         if not self.fused:
             return _rescale_warp_rescale(feature, kept, self)
-        samples = kept.shape[2]
-        total = sum(self._gather(feature, kept[:, :, k], k) for k in range(samples))
-        return (total / samples).to(feature.dtype)  # type: ignore[union-attr]
+        return self._sample(feature, kept).to(feature.dtype)
 
     def enlarge(self, feature: Tensor) -> Tensor:
         """Step (a) as the paper draws it: the feature N C h w on the grid s times as fine, N C sh sw."""
@@ -113,22 +115,22 @@ class OGWM:
             return F.avg_pool2d(warped, self.scale)
         return _rescale(warped, [side // self.scale for side in warped.shape[-2:]], self.rescaling)
 
-    def _gather(self, feature: Tensor, flow: Tensor, k: int) -> Tensor:
-        """Bilinear samples of the (never made) x4 feature at pixel k of every cell: float32 N C h w."""
-        height, width = feature.shape[-2:]
-        columns = torch.arange(width, device=flow.device, dtype=torch.float32) * FLOW_SCALE + k % FLOW_SCALE
-        rows = torch.arange(height, device=flow.device, dtype=torch.float32) * FLOW_SCALE + k // FLOW_SCALE
-        flow = flow.float()
-        x = _sample_position(columns + flow[:, 0], width * FLOW_SCALE, self.convention)
-        y = _sample_position(rows[:, None] + flow[:, 1], height * FLOW_SCALE, self.convention)
-        flat = feature.flatten(2)
-        total = torch.zeros(feature.shape, dtype=torch.float32, device=feature.device)
-        for row, row_weight in _cells(y, height):
-            for column, column_weight in _cells(x, width):
-                index = (row * width + column).flatten(1)[:, None].expand(-1, feature.shape[1], -1)
-                weight = (row_weight * column_weight)[:, None]
-                total += flat.gather(2, index).view(feature.shape).float() * weight
-        return total
+    def _sample(self, feature: Tensor, kept: Tensor) -> Tensor:
+        """The fused warp: float32 N C h w, the mean over the K kept pixels of every cell."""
+        batch, (height, width) = len(feature), feature.shape[-2:]
+        samples = kept.shape[2]
+        pixel = torch.arange(samples, device=kept.device).view(-1, 1, 1)
+        columns = torch.arange(width, device=kept.device) * FLOW_SCALE + pixel % FLOW_SCALE
+        rows = torch.arange(height, device=kept.device)[:, None] * FLOW_SCALE + pixel // FLOW_SCALE
+        grid = torch.empty(batch, samples, height, width, 2, device=kept.device)
+        padded = [1 << (side - 1).bit_length() for side in (width, height)]
+        for axis, (pixels, side) in enumerate(((columns, width), (rows, height))):
+            position = _sample_position(kept[:, axis].float() + pixels, side * FLOW_SCALE, self.convention)
+            grid[..., axis] = _normalised(_latent_position(position, side), padded[axis])
+        # Beyond the latent lie zeros anyway; with sides that are powers of two, normalising rounds next to nothing.
+        wide = F.pad(feature.float(), (0, padded[0] - width, 0, padded[1] - height))
+        sampled = F.grid_sample(wide, grid.flatten(1, 2), mode="bilinear", padding_mode="zeros", align_corners=False)
+        return sampled.unflatten(2, (samples, height)).mean(dim=2)
 
 
 def warp(image: Tensor, flow: Tensor, convention: Convention) -> Tensor:
@@ -160,19 +162,16 @@ def _sample_position(position: Tensor, size: int, convention: Convention) -> Ten
     return (normalised + 1) * (size / 2) - 0.5
 
 
-def _cells(position: Tensor, cells: int) -> list[tuple[Tensor, Tensor]]:
-    """The two latent indices that a bilinear HR sample touches along one axis, with their weights (0 outside)."""
-    size = cells * FLOW_SCALE
-    position = position.clamp(-2, size + 1)  # everything beyond reads zeros alike, and infinity has no index
-    lower = position.floor()
-    fraction = position - lower
-    first = lower.long()
-    out = []
-    for pixel, weight in ((first, 1 - fraction), (first + 1, fraction)):
-        inside = (pixel >= 0) & (pixel < size)
-        cell = pixel.clamp(0, size - 1).div(FLOW_SCALE, rounding_mode="floor")
-        out.append((cell, weight * inside))
-    return out
+def _latent_position(position: Tensor, cells: int) -> Tensor:
+    """Where the latent is sampled (u of the module's text) for positions on the x4 grid, both in their own pixels."""
+    inside = position.clamp(-2, cells * FLOW_SCALE + 1)  # everything beyond reads zeros alike, infinity too
+    cell = (inside / FLOW_SCALE).floor_()
+    return inside.sub_(cell, alpha=FLOW_SCALE).sub_(FLOW_SCALE - 1).clamp_(min=0).add_(cell)
+
+
+def _normalised(position: Tensor, size: int) -> Tensor:
+    """grid_sample's coordinate (align_corners=False) of positions in pixels of a grid."""
+    return (position * (2 / size)).add_(1 / size - 1)
 
 
 def _rescale_flow(flow: Tensor, factor: float) -> Tensor:

@@ -1,7 +1,7 @@
 """The bidirectional sampler: T steps in T/2 pairs, one sweep forward, the next backward.
 
     for every visit (step, frame) in the order of `sweeps.py`:
-        aligned   = alignment of the x0 estimate of the frame visited before        OGWM
+        aligned   = alignment of the x0 estimate of the visit's neighbour           OGWM
         residuals = guidance network(z_t, x, aligned)                               FTCM
         v         = D_U(<z_t, x>; residuals)
         z_{t-1}, x0 = scheduler step
@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import copy
 import inspect
+from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any, Protocol
@@ -25,7 +26,8 @@ from dgafvsr.errors import ModelError, UsageError
 from dgafvsr.models.guided_unet import EncoderResiduals, GuidanceResiduals, GuidedUNet
 from dgafvsr.sampling.noise import NoiseSource
 from dgafvsr.sampling.predictions import check_prediction_type, to_x0
-from dgafvsr.sampling.sweeps import Direction, sweep_order
+from dgafvsr.sampling.sweeps import Direction, Turns, sweep_order
+from dgafvsr.sampling.tiles import Tile, Tiling, blend_tiles, plan_tiles
 
 __all__ = ["Guidance", "Sampler", "SamplerInput", "StepEvent"]
 
@@ -120,6 +122,9 @@ class Sampler:
         scheduler: any diffusers scheduler; it is copied, never changed.
         prompt_embeds: 1 L D, for denoisers with cross-attention.
         eta: stochasticity of DDIM; ignored by schedulers that do not take it.
+        tiling: how G_U and D_U see a frame in parts, for less memory; None shows them whole frames.
+        turns: `unguided` leaves the frame where a sweep begins alone, as the paper does; `guided` lets its neighbour's
+            estimate of the sweep before guide it, so that with few steps the last frame of a clip looks like the others.
     """
 
     denoiser: GuidedUNet
@@ -127,6 +132,8 @@ class Sampler:
     scheduler: Any
     prompt_embeds: Tensor | None = None
     eta: float = 0.0
+    tiling: Tiling | None = None
+    turns: Turns = "unguided"
 
     def sample(self, window: SamplerInput, steps: int) -> Iterator[StepEvent]:
         """Visits in order; the latents of the last step's events are the result.
@@ -139,26 +146,28 @@ class Sampler:
             One `StepEvent` a visit, after its scheduler step.
 
         Raises:
-            UsageError: the scheduler cannot do that many steps.
+            UsageError: the scheduler cannot do that many steps, or the tiles do not fit the networks.
             ModelError: the scheduler gives no x0 estimate.
         """
         frames = window.latents.shape[1]
+        tiles = self._tiles(window)
         stepper = _Stepper(self.scheduler, frames, steps, self.eta, window.latents.device)
         latents = list((window.latents.float() * stepper.init_noise_sigma).unbind(1))
-        neighbor_x0: Tensor | None = None
-        for visit in sweep_order(frames, len(stepper.timesteps)):
+        recent: deque[Tensor] = deque(maxlen=2)  # x0 estimates of the last visits, as far back as any visit reads
+        for visit in sweep_order(frames, len(stepper.timesteps), self.turns):
             timestep = stepper.timesteps[visit.step]
             aligned = None
             if visit.neighbor is not None and self.guidance is not None:
-                assert neighbor_x0 is not None
-                aligned = self.guidance.align(
-                    neighbor_x0, window.lr[:, visit.neighbor], _flow(window, visit.frame, visit.neighbor)
-                )
+                neighbor_x0 = recent[-visit.visits_back]
+                flow = _flow(window, visit.frame, visit.neighbor)
+                aligned = self.guidance.align(neighbor_x0, window.lr[:, visit.neighbor], flow)
             noisy = latents[visit.frame]
             scaled = stepper.scale(noisy, timestep, visit.frame)
-            prediction = self._predict(scaled, window.lr[:, visit.frame], aligned, timestep, window.class_labels)
+            inputs = (scaled, window.lr[:, visit.frame], aligned, timestep, window.class_labels)
+            prediction = self._predict(*inputs) if tiles is None else self._predict_in_tiles(tiles, *inputs)
             generators = [source.step(visit.step, visit.frame) for source in window.noise] if stepper.draws else None
-            latents[visit.frame], neighbor_x0 = stepper.step(prediction, noisy, timestep, visit.frame, generators)
+            latents[visit.frame], x0 = stepper.step(prediction, noisy, timestep, visit.frame, generators)
+            recent.append(x0)
             yield StepEvent(
                 step=visit.step,
                 steps=len(stepper.timesteps),
@@ -167,9 +176,33 @@ class Sampler:
                 timestep=float(timestep),
                 direction=visit.direction,
                 latents=latents[visit.frame],
-                x0=neighbor_x0,
+                x0=x0,
                 aligned=aligned,
             )
+
+    def _tiles(self, window: SamplerInput) -> list[Tile] | None:
+        if self.tiling is None:
+            return None
+        height, width = window.latents.shape[-2:]
+        return plan_tiles(height, width, self.tiling, stride=2 ** (len(self.denoiser.config.block_out_channels) - 1))
+
+    def _predict_in_tiles(
+        self,
+        tiles: list[Tile],
+        latents: Tensor,
+        lr: Tensor,
+        aligned: Tensor | None,
+        timestep: Tensor,
+        class_labels: Tensor | None,
+    ) -> Tensor:
+        """`_predict`, tile by tile and blended."""
+        scale = 1 if aligned is None else aligned.shape[-1] // latents.shape[-1]  # StableVSR aligns RGB at full size
+
+        def predict(tile: Tile) -> Tensor:
+            part = None if aligned is None else tile.crop(aligned, scale)
+            return self._predict(tile.crop(latents), tile.crop(lr), part, timestep, class_labels)
+
+        return blend_tiles(predict, tiles, latents)
 
     def _predict(
         self, latents: Tensor, lr: Tensor, aligned: Tensor | None, timestep: Tensor, class_labels: Tensor | None

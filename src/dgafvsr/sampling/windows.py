@@ -1,15 +1,18 @@
-"""Overlapping windows of a shot, as data: which frames are sampled together and which of them are kept.
+"""Overlapping windows of a shot, as data: which frames are sampled together and which of them are held back.
 
-A window is what the sampler holds in memory at once. Neighbouring windows share `overlap` frames; each of the two keeps
-its half of them, the half that lies farther from its own border, where the sweeps have already gathered guidance from
-both sides. Noise belongs to the frame's index in the film, not to the window, so the shared frames start from the same
-noise in both.
+A window is what the sampler holds in memory at once. Windows of a shot are sampled one after the other, and neighbours
+share `overlap` frames: the earlier one holds them back (its tail), the later one begins with them (its head), and
+`seams.py` makes one latent of the two. So a window gives out the frames [start, stop - tail), and every frame of the
+shot is given out, and decoded, exactly once. The last window holds nothing back.
+
+Noise belongs to the frame's index in the film, not to the window, so the shared frames start from the same noise in
+both.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import groupby
 from typing import TypeVar
 
@@ -22,17 +25,24 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, kw_only=True)
 class Window:
-    """Frames [start, stop) of a shot are sampled together, frames [keep_start, keep_stop) of them are kept."""
+    """Frames [start, stop) of a shot are sampled together.
+
+    Attributes:
+        start: index in the shot of the first frame.
+        stop: index in the shot after the last frame.
+        head: leading frames that the window before has held back.
+        tail: trailing frames that this window holds back for the next.
+    """
 
     start: int
     stop: int
-    keep_start: int
-    keep_stop: int
+    head: int = 0
+    tail: int = 0
 
     @property
-    def kept(self) -> slice:
-        """The kept frames, counted from the window's own first frame."""
-        return slice(self.keep_start - self.start, self.keep_stop - self.start)
+    def emitted(self) -> int:
+        """Leading frames that this window gives out, the head among them: [start, start + emitted) of the shot."""
+        return self.stop - self.start - self.tail
 
 
 def check_window(length: int, overlap: int) -> None:
@@ -48,15 +58,26 @@ def check_window(length: int, overlap: int) -> None:
         )
 
 
-def plan_windows(frame_count: int, length: int | None, overlap: int = 0) -> list[Window]:
-    """Windows that keep every frame of a shot exactly once, in order.
+def plan_windows(
+    frame_count: int, length: int | None, overlap: int = 0, *, head: int = 0, tail: int = 0
+) -> list[Window]:
+    """Windows that give out the frames of a shot, or of a part of one, exactly once and in order.
 
     Args:
-        frame_count: frames of the shot, at least 1.
-        length: frames in a window; None means one window for the whole shot.
+        frame_count: frames of the shot or part, at least 1.
+        length: frames in a window; None means one window for all.
         overlap: frames that neighbouring windows share.
+        head: leading frames of the part that the part before has held back.
+        tail: trailing frames of the part that are held back for the next.
+
+    Raises:
+        UsageError: the overlap does not fit the window; the head does not fit the first window or the tail the last.
     """
-    return [window for window, _ in stream_windows(range(frame_count), length, overlap)]
+    plan = [window for window, _ in stream_windows(range(frame_count), length, overlap)]
+    _check_ends(plan, head, tail)
+    plan[0] = replace(plan[0], head=head)
+    plan[-1] = replace(plan[-1], tail=tail)
+    return plan
 
 
 def stream_windows(frames: Iterable[T], length: int | None, overlap: int = 0) -> Iterator[tuple[Window, list[T]]]:
@@ -70,17 +91,14 @@ def stream_windows(frames: Iterable[T], length: int | None, overlap: int = 0) ->
     """
     if length is not None:
         check_window(length, overlap)
-    start, keep_start, held = 0, 0, list[T]()
+    start, head, held = 0, 0, list[T]()
     for frame in frames:
         if length is not None and len(held) == length:  # this frame proves that another window follows
-            stop = start + length
-            keep_stop = stop - overlap // 2
-            yield Window(start=start, stop=stop, keep_start=keep_start, keep_stop=keep_stop), held
-            start, keep_start, held = stop - overlap, keep_stop, held[length - overlap :]
+            yield Window(start=start, stop=start + length, head=head, tail=overlap), held
+            start, head, held = start + length - overlap, overlap, held[length - overlap :]
         held.append(frame)
     if held:
-        stop = start + len(held)
-        yield Window(start=start, stop=stop, keep_start=keep_start, keep_stop=stop), held
+        yield Window(start=start, stop=start + len(held), head=head), held
 
 
 def batch_windows(windows: Iterable[Window], size: int) -> Iterator[list[Window]]:
@@ -88,3 +106,15 @@ def batch_windows(windows: Iterable[Window], size: int) -> Iterator[list[Window]
     for _, group in groupby(windows, key=lambda window: window.stop - window.start):
         run = list(group)
         yield from (run[start : start + size] for start in range(0, len(run), size))
+
+
+def _check_ends(plan: list[Window], head: int, tail: int) -> None:
+    first, last = plan[0].stop - plan[0].start, plan[-1].stop - plan[-1].start
+    for name, shared, limit in (("head", head, first), ("tail", tail, last - 1)):
+        if not 0 <= shared <= limit:
+            raise UsageError(
+                f"The {name} that two calls share does not fit the frames",
+                got=f"{shared} frames",
+                expected=f"0 to {limit}",
+                remedy="give more frames, or an inner window and overlap that are at least as long",
+            )

@@ -1,0 +1,136 @@
+"""From a checked clip to what the sampler takes: noise, LR frames in the networks' range, flows, noise level."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from dgafvsr.errors import InputError, UsageError
+from dgafvsr.flow.estimator import FlowEstimator
+from dgafvsr.flow.fm import BidirectionalFlows, bidirectional_flows
+from dgafvsr.sampling.noise import InitialNoise, KeyedNoise, NoiseSource, initial_latents
+from dgafvsr.sampling.sampler import Guidance, SamplerInput
+from dgafvsr.sampling.windows import Window
+from dgafvsr.video.color import to_signed
+
+__all__ = ["Clip", "check_noise_level"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Clip:
+    """The frames of a call, and what every window of them shares.
+
+    Attributes:
+        lr: T 3 h w in [0, 1].
+        seed: of the noise.
+        first_frame: index of the first frame in its shot.
+        initial_noise: `independent` or `shared` between frames.
+        noise: source of randomness instead of the seed's, or None.
+        latents: initial noise T C h w instead of the seed's, or None.
+        latent_channels: C.
+        flows: (forward, backward), each T-1 2 4h 4w in HR pixels, instead of the estimator's, or None.
+        noise_level: class label, and above 0 the noise augmentation of the LR frames.
+        low_res_scheduler: SD-x4's noise augmentation, for noise levels above 0.
+        class_labels: whether the denoiser takes the noise level as a class label.
+
+    Raises:
+        InputError: the latents or the flows do not fit the frames.
+    """
+
+    lr: Tensor = field(repr=False)
+    seed: int
+    first_frame: int
+    initial_noise: InitialNoise
+    noise: NoiseSource | None
+    latents: Tensor | None = field(repr=False)
+    latent_channels: int
+    flows: tuple[Tensor, Tensor] | None = field(repr=False)
+    noise_level: int
+    low_res_scheduler: Any
+    class_labels: bool
+
+    def __post_init__(self) -> None:
+        frames, _, height, width = self.lr.shape
+        if self.latents is not None:
+            _check_shape("latents", self.latents, (frames, self.latent_channels, height, width))
+        for flow in self.flows or ():
+            _check_shape("flows", flow, (frames - 1, 2, 4 * height, 4 * width))
+
+    def windows(
+        self,
+        windows: list[Window],
+        guidance: Guidance | None,
+        estimator: FlowEstimator | None,
+        device: torch.device,
+    ) -> SamplerInput:
+        """What the sampler takes of windows of equal length, to be sampled in lockstep.
+
+        Args:
+            windows: of this clip.
+            guidance: says what is kept of a flow; None needs no flows.
+            estimator: FM's; not asked where the clip brings its flows.
+            device: where everything goes.
+        """
+        noises = tuple(self._noise(window) for window in windows)
+        lr = [self.lr[window.start : window.stop].to(device) for window in windows]
+        forward = backward = None
+        if guidance is not None:
+            flows = [self._flows(*pair, guidance, estimator) for pair in zip(windows, lr, strict=True)]
+            forward, backward = (torch.stack([getattr(f, way) for f in flows]) for way in ("forward", "backward"))
+        labels = torch.full((len(windows),), self.noise_level, dtype=torch.long, device=device)
+        return SamplerInput(
+            latents=torch.stack([self._initial(*pair) for pair in zip(windows, noises, strict=True)]).to(device),
+            lr=torch.stack([self._augment(to_signed(clip), window) for clip, window in zip(lr, windows, strict=True)]),
+            noise=noises,
+            flow_forward=forward,
+            flow_backward=backward,
+            class_labels=labels if self.class_labels else None,
+        )
+
+    def _keyed(self, window: Window) -> KeyedNoise:
+        first = self.first_frame + window.start
+        return KeyedNoise(seed=self.seed, first_frame=first, initial_noise=self.initial_noise)
+
+    def _noise(self, window: Window) -> NoiseSource:
+        return self.noise or self._keyed(window)
+
+    def _initial(self, window: Window, noise: NoiseSource) -> Tensor:
+        """Unit-variance latents N C h w float32."""
+        if self.latents is not None:
+            return self.latents[window.start : window.stop].float()
+        return initial_latents(noise, window.stop - window.start, (self.latent_channels, *self.lr.shape[-2:]))
+
+    def _flows(
+        self, window: Window, lr: Tensor, guidance: Guidance, estimator: FlowEstimator | None
+    ) -> BidirectionalFlows:
+        """FM: the flows of a window, reduced to what its guidance keeps."""
+        if self.flows is None:
+            assert estimator is not None, "guidance needs flows"
+            return bidirectional_flows(lr, estimator, keep=guidance.keep)
+        pairs = slice(window.start, window.stop - 1)
+        forward, backward = (guidance.keep(flow[pairs].to(lr.device)) for flow in self.flows)
+        return BidirectionalFlows(forward=forward, backward=backward)
+
+    def _augment(self, lr: Tensor, window: Window) -> Tensor:
+        """SD-x4's noise augmentation of LR frames N 3 h w in [-1, 1]; level 0, the method's, changes nothing."""
+        if self.noise_level == 0:
+            return lr
+        keyed = self._keyed(window)
+        draws = [torch.randn(lr.shape[1:], generator=keyed.generator("lr", frame)) for frame in range(len(lr))]
+        return self.low_res_scheduler.add_noise(lr, torch.stack(draws).to(lr), torch.tensor([self.noise_level]))
+
+
+def check_noise_level(level: int, levels: int | None, low_res_scheduler: Any) -> None:
+    """Raise UsageError unless a model with that many class labels (None: none) can take this noise level."""
+    if level and (levels is None or low_res_scheduler is None):
+        raise UsageError("This model has no noise levels", got=level, expected=0)
+    if levels is not None and not 0 <= level < levels:
+        raise UsageError("The noise level is out of range", got=level, expected=f"0 to {levels - 1}")
+
+
+def _check_shape(what: str, tensor: Tensor, expected: tuple[int, ...]) -> None:
+    if tuple(tensor.shape) != expected:
+        raise InputError(f"The {what} do not fit the frames", got=tuple(tensor.shape), expected=expected)
