@@ -6,7 +6,15 @@ bad value enters; the command line prints it and leaves with `exit_code`.
 
 from __future__ import annotations
 
-__all__ = ["DGAFVSRError", "InputError", "ModelError", "OutputError", "ResourceError", "UsageError"]
+__all__ = [
+    "DGAFVSRError",
+    "InputError",
+    "InterruptionError",
+    "ModelError",
+    "OutputError",
+    "ResourceError",
+    "UsageError",
+]
 
 
 class DGAFVSRError(Exception):
@@ -62,3 +70,9 @@ class ResourceError(DGAFVSRError):
     """Too little memory or disk for what was asked."""
 
     exit_code = 4
+
+
+class InterruptionError(DGAFVSRError):
+    """A job that was asked to stop before it was done."""
+
+    exit_code = 130

@@ -4,9 +4,10 @@ import numpy as np
 import pytest
 
 from dgafvsr.errors import InputError, OutputError, UsageError
-from dgafvsr.jobs.upscale import UpscaleSettings, upscale_file
+from dgafvsr.jobs.settings import UpscaleSettings
+from dgafvsr.jobs.upscale import upscale_file
 from dgafvsr.sampling.windows import plan_windows
-from tests.jobs.test_upscale import STEPS, Nearest, enlarged, interrupt, lossless, pixels_of
+from tests.jobs.standins import STEPS, Nearest, enlarged, lossless, pixels_of
 from tests.video.films import listing, pictures
 from tests.video.test_shots import texture
 
@@ -122,6 +123,10 @@ def test_existing_list_is_replaced_on_demand(tmp_path):
     settings = UpscaleSettings(save_shots=tmp_path / "s.json", overwrite=True)
     upscale_file(film, tmp_path / "out", Nearest(), settings)
     assert json.loads((tmp_path / "s.json").read_text())["shots"]
+
+
+def interrupt(result, first_frame):
+    raise KeyboardInterrupt
 
 
 def test_failed_job_leaves_no_list(tmp_path):

@@ -1,4 +1,3 @@
-from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
 
@@ -6,53 +5,16 @@ import numpy as np
 import pytest
 
 from dgafvsr.errors import InputError, ModelError, OutputError, UsageError
-from dgafvsr.jobs.upscale import UpscaleSettings, upscale_file
+from dgafvsr.jobs.parts import FilmPart
+from dgafvsr.jobs.settings import UpscaleSettings
+from dgafvsr.jobs.shot_plan import FRAMES_AHEAD
+from dgafvsr.jobs.upscale import upscale_file
 from dgafvsr.sampling.windows import plan_windows
-from dgafvsr.video.reader import open_source
+from dgafvsr.video.codecs import EncoderSettings
 from dgafvsr.video.shots import LOOK_AHEAD
+from tests.jobs.standins import MILLISECOND, STEPS, Nearest, enlarged, job_of, lossless, pixels_of
 from tests.video.films import HEIGHT, WIDTH, listing, pictures, sound_of, times_of, write_film
 from tests.video.test_folders import fill
-
-STEPS = 3
-MILLISECOND = Fraction(1, 1000)
-
-
-@dataclass
-class Result:
-    frames: np.ndarray
-
-
-class Nearest:
-    """An exact upscaler: every pixel four times. Keeps what it was asked for; can be made to fail."""
-
-    device = "cpu"
-    default_steps = STEPS
-
-    def __init__(self, *, spoil=None):
-        self.calls, self._spoil = [], spoil
-
-    def __call__(
-        self, frames, *, num_inference_steps, seed, window=None, first_frame, guided, output_type="np", on_event
-    ):
-        self.calls.append((first_frame, len(frames), num_inference_steps, seed, guided))
-        assert (frames.dtype, window, output_type) == (np.uint8, None, "np")
-        for event in range((num_inference_steps or STEPS) * len(frames)):
-            on_event(event)
-        result = enlarged(frames) / np.float32(255)
-        return Result(self._spoil(result, first_frame) if self._spoil else result)
-
-
-def enlarged(frames):
-    return np.asarray(frames).repeat(4, axis=1).repeat(4, axis=2)
-
-
-def lossless(path, frames, **options):
-    return write_film(path, frames, codec="ffv1", pixel_format="bgr0", **options)
-
-
-def pixels_of(path):
-    with open_source(path) as source:
-        return np.stack([frame.pixels for frame in source])
 
 
 @pytest.mark.parametrize(("window", "overlap"), [(1, 0), (4, 0), (5, 2), (5, 3), (24, 4)])
@@ -81,7 +43,7 @@ def test_odd_sizes_become_four_times_as_large(tmp_path, size):
 def test_times_rate_and_sound_come_out_as_they_went_in(tmp_path, suffix, codec):
     source_suffix = ".mkv" if suffix == ".mkv" else ".mp4"
     film = write_film(tmp_path / f"a{source_suffix}", pictures(11), sound_seconds=0.9, options={"bf": "2"})
-    settings = UpscaleSettings(window=4, overlap=1, codec=codec, crf=30)
+    settings = UpscaleSettings(window=4, overlap=1, encoder=EncoderSettings(codec=codec, quality=30))
     summary = upscale_file(film, tmp_path / f"b{suffix}", Nearest(), settings)
     assert times_of(tmp_path / f"b{suffix}") == times_of(film)
     assert sound_of(tmp_path / f"b{suffix}") == sound_of(film)
@@ -157,11 +119,9 @@ def test_summary_tells_what_was_done(tmp_path):
 
 def test_what_is_lost_is_said(tmp_path):
     film = write_film(tmp_path / "a.mkv", pictures(3), pixel_format="yuv420p10le", sound_seconds=0.2)
-    summary = upscale_file(film, tmp_path / "out", Nearest())
-    assert [word for word in ("10 bits", "sound") if any(word in note for note in summary.warnings)] == [
-        "10 bits",
-        "sound",
-    ]
+    settings = UpscaleSettings(encoder=EncoderSettings(picture_format="webp"))
+    notes = upscale_file(film, tmp_path / "out", Nearest(), settings).warnings
+    assert [word for word in ("10 bits", "sound") if any(word in note for note in notes)] == ["10 bits", "sound"]
 
 
 @pytest.mark.parametrize(("detect", "ahead"), [(False, 0), (True, LOOK_AHEAD)])
@@ -172,19 +132,20 @@ def test_frames_are_read_as_they_are_needed(tmp_path, monkeypatch, detect, ahead
         asked.append((first_frame, len(read)))
         return result
 
-    film = lossless(tmp_path / "a.mkv", pictures(20))
+    film = lossless(tmp_path / "a.mkv", pictures(40))
     import dgafvsr.video.reader as room
 
     decode = room.video_frame_to_pixels
     monkeypatch.setattr(room, "video_frame_to_pixels", lambda *args: read.append(1) or decode(*args))
     settings = UpscaleSettings(window=4, overlap=0, detect_shots=detect)
     upscale_file(film, tmp_path / "out", Nearest(spoil=counting), settings)
-    # a window and one frame of look-ahead, and what the cut detector looks ahead
-    assert asked == [(start, min(20, start + 5 + ahead)) for start in range(0, 20, 4)]
+    # a window and one frame of look-ahead, what the cut detector looks ahead, and what is read on the other thread
+    assert [start for start, _ in asked] == list(range(0, 40, 4))
+    assert all(start + 4 <= count <= start + 5 + ahead + FRAMES_AHEAD for start, count in asked)
 
 
 def with_nan(result, first_frame):
-    if first_frame == 3:
+    if first_frame == 0:
         result[2, 5, 6, 1] = np.nan
     return result
 
@@ -199,16 +160,15 @@ def interrupt(result, first_frame):
 @pytest.mark.parametrize(
     ("spoil", "error", "message"),
     [
-        (with_nan, ModelError, "NaN.* for frame 5"),
-        (interrupt, KeyboardInterrupt, None),
+        (with_nan, ModelError, "NaN.* for frame 2"),
         (lambda result, first_frame: result[:, ::2], ModelError, "wrong size"),
     ],
 )
-def test_failure_on_the_way_leaves_nothing(tmp_path, target, spoil, error, message):
+def test_failure_in_the_first_window_leaves_nothing(tmp_path, target, spoil, error, message):
     film = write_film(tmp_path / "a.mp4", pictures(12), sound_seconds=0.3)
     before = listing(tmp_path)
     with pytest.raises(error, match=message):
-        upscale_file(film, tmp_path / target, Nearest(spoil=spoil), UpscaleSettings(window=4, overlap=1))
+        upscale_file(film, tmp_path / target, Nearest(spoil=spoil), UpscaleSettings(window=6, overlap=1))
     assert listing(tmp_path) == before
 
 
@@ -221,7 +181,7 @@ def test_failure_keeps_the_result_that_was_to_be_replaced(tmp_path, target):
     settings = UpscaleSettings(window=4, overlap=1, overwrite=True)
     with pytest.raises(KeyboardInterrupt):
         upscale_file(film, tmp_path / target, Nearest(spoil=interrupt), settings)
-    assert listing(place) == before
+    assert {**before, **listing(place)} == listing(place)
     upscale_file(film, tmp_path / target, Nearest(), settings)
 
 
@@ -277,7 +237,6 @@ def too_small(folder):
         (renamed_text, r"a\.mp4 is not a video"),
         (zero_bytes, r"a\.mp4 is empty"),
         (truncated, r"a\.mkv is truncated after about \d\.\d\d s"),
-        (damaged, r"a\.mp4 is damaged after frame \d+ \(\d\.\d\d s\)"),
         (mixed_sizes, r"x0\.png has another size"),
         (too_small, r"too small.*40x15.*at least 16 pixels"),
     ],
@@ -288,6 +247,14 @@ def test_bad_input_is_one_clear_error_and_leaves_nothing(tmp_path, make, message
     with pytest.raises(InputError, match=message):
         upscale_file(source, tmp_path / target, Nearest(), UpscaleSettings(window=4, overlap=1))
     assert listing(tmp_path) == before
+
+
+@pytest.mark.parametrize("target", ["out.mp4", "out"])
+def test_damage_in_the_middle_is_one_clear_error_and_keeps_what_is_finished(tmp_path, target):
+    film = damaged(tmp_path)
+    with pytest.raises(InputError, match=r"a\.mp4 is damaged after frame \d+ \(\d\.\d\d s\)"):
+        upscale_file(film, tmp_path / target, Nearest(), UpscaleSettings(window=4, overlap=1))
+    assert sorted(listing(tmp_path)) == [job_of(tmp_path / target).name, "a.mp4"]
 
 
 @pytest.mark.parametrize(
@@ -318,9 +285,10 @@ def test_bad_output_is_refused_before_work_starts(tmp_path, target, error, messa
     [
         {"steps": 0},
         {"window": 0},
-        {"overlap": 24},
-        {"codec": "vp9"},
-        {"crf": 60},
+        {"window": 24, "overlap": 24},
+        {"tile": 8},
+        {"overlap": -1},
+        {"part": FilmPart(), "save_shots": Path("a.json")},
         {"frame_rate": Fraction(0)},
         {"detect_shots": False, "shots": Path("a.json")},
         {"detect_shots": False, "save_shots": Path("a.json")},
@@ -361,6 +329,6 @@ def test_real_file_keeps_times_and_sound(tmp_path):
                 packet.stream = sound
                 target.mux(packet)
         target.mux(video.encode(None))
-    upscale_file(small, tmp_path / "b.mp4", Nearest(), UpscaleSettings(crf=30))
+    upscale_file(small, tmp_path / "b.mp4", Nearest(), UpscaleSettings(encoder=EncoderSettings(quality=30)))
     assert times_of(tmp_path / "b.mp4") == times_of(small)
     assert sound_of(tmp_path / "b.mp4") == sound_of(BUNNY)

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Generator, Iterable, Iterator
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 
 from dgafvsr.errors import UsageError
+from dgafvsr.jobs.background import read_ahead
 from dgafvsr.video.atomic import PendingFile, writing_error
 from dgafvsr.video.frames import Frame, SourceInfo
 from dgafvsr.video.shot_lists import ShotList, ShotRecorder, dump_shots, read_shots
-from dgafvsr.video.shots import ShotStream, detect_cuts, mark_cuts, split_shots
+from dgafvsr.video.shots import MarkedFrame, ShotStream, detect_cuts, mark_cuts, split_shots
 
-__all__ = ["ShotPlan", "check_shot_options"]
+__all__ = ["FRAMES_AHEAD", "ShotPlan", "check_shot_options"]
+
+FRAMES_AHEAD = 8
+"""Frames that are decoded and looked at for cuts, on a thread of their own, before they are asked for."""
 
 
 def check_shot_options(*, detect: bool, given: Path | None, save: Path | None) -> None:
@@ -29,7 +33,8 @@ def check_shot_options(*, detect: bool, given: Path | None, save: Path | None) -
 class ShotPlan:
     """The shots of one film: found, read from a list, or the whole film as one.
 
-    Leaving the context without an error writes the shots down, if that was asked for; with an error nothing is written.
+    Frames are read and cuts are found on another thread, a few frames ahead. Leaving the context ends that thread, and,
+    without an error, writes the shots down if that was asked for; with an error nothing is written.
 
     Args:
         info: of the film.
@@ -60,6 +65,8 @@ class ShotPlan:
         self._given: ShotList | None = None if given is None else read_shots(given)
         if self._given is not None and info.frame_count is not None:
             self._given.check_fits(info.frame_count)
+        self._reading: Generator[MarkedFrame] | None = None
+        self._is_whole = True
         self._pending: PendingFile | None = None
         if save is not None:
             _check_apart(save, target)
@@ -73,22 +80,27 @@ class ShotPlan:
     @property
     def warnings(self) -> tuple[str, ...]:
         """What of the given list was not used, after the last frame; for films whose container counts no frames."""
+        if not self._is_whole:
+            return ()
         beyond = [start for start in (self._given.starts if self._given else ()) if start >= self._recorder.frames]
         if not beyond:
             return ()
         return (f"the film ends with frame {self._recorder.frames - 1}; {len(beyond)} listed shots lie after that",)
 
-    def split(self, frames: Iterable[Frame]) -> Iterator[ShotStream]:
-        """The shots of the film, in order, each to be read before the next is asked for.
+    def split(self, frames: Iterable[Frame], *, first_frame: int | None = None) -> Iterator[ShotStream]:
+        """The shots, in order, each to be read before the next is asked for.
 
         Args:
-            frames: of the whole film.
+            frames: of the film, or of a part of it.
+            first_frame: index in the film of the part's first frame; None for the whole film.
         """
+        self._is_whole = first_frame is None
         if self._given is not None:
-            marked = mark_cuts(frames, frozenset(self._given.starts))
+            marked = mark_cuts(frames, frozenset(start - (first_frame or 0) for start in self._given.starts))
         else:
             marked = detect_cuts(frames) if self._detect else mark_cuts(frames)
-        self._recorder = ShotRecorder(marked)
+        self._reading = read_ahead(marked, FRAMES_AHEAD)
+        self._recorder = ShotRecorder(self._reading)
         return split_shots(self._recorder)
 
     def __enter__(self) -> Self:
@@ -97,6 +109,8 @@ class ShotPlan:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        if self._reading is not None:
+            self._reading.close()
         if self._pending is None:
             return
         try:

@@ -1,149 +1,39 @@
-"""The main job: a film, four times as wide and as high, as a stream.
+"""The main job: a film, up to four times as wide and as high, as a stream that can be stopped and gone on with.
 
-Reader -> shots -> windows -> pipeline -> writer. One window of frames is held at a time, so memory does not depend on
-the length of the film. Windows start anew at every cut, so nothing is guided across one. The output appears under its
-name only when it is complete; on any error, and on Ctrl-C, nothing remains.
+    reader -> shots (shot_plan) -> windows -> pipeline (stream) -> sizes -> segments in the job folder -> output
+
+One window of frames is in work at a time and one is being stored, so memory does not depend on the length of the film.
+Windows start anew at every cut, so nothing is guided across one. What is finished stays in the job folder
+(job_folder, manifest); the same call goes on from there and gives the same frames as a run that was never stopped. The
+output appears under its name only when it is complete and verified.
 """
 
 from __future__ import annotations
 
-import sys
 import time
-from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, replace
-from fractions import Fraction
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Literal, Protocol, get_args
 
-import numpy as np
-from numpy.typing import NDArray
-
-from dgafvsr.errors import InputError, ModelError, UsageError
-from dgafvsr.jobs.shot_plan import ShotPlan, check_shot_options
-from dgafvsr.sampling.windows import check_window, plan_windows, stream_windows
+from dgafvsr import __version__
+from dgafvsr.errors import InputError, InterruptionError, OutputError
+from dgafvsr.jobs.fallback import Reduction
+from dgafvsr.jobs.fingerprints import fingerprint_input, fingerprint_model
+from dgafvsr.jobs.job_folder import JobFolder, job_folder_of
+from dgafvsr.jobs.manifest import FORMAT, Manifest
+from dgafvsr.jobs.outputs import JobOutput, plan_output
+from dgafvsr.jobs.peak_memory import peak_memory_bytes, reset_peak_memory
+from dgafvsr.jobs.progress import Listener, Meter
+from dgafvsr.jobs.sampling_plan import SamplingPlan, plan_sampling, with_fallback
+from dgafvsr.jobs.settings import UpscaleSettings
+from dgafvsr.jobs.shot_plan import ShotPlan
+from dgafvsr.jobs.stream import WindowStream
+from dgafvsr.jobs.upscaler import Upscaler
 from dgafvsr.video.arrays import MINIMUM_SIDE
-from dgafvsr.video.color import to_uint8
-from dgafvsr.video.frames import Frame, FrameSink, FrameSource, SourceInfo
+from dgafvsr.video.frames import FrameSource, SourceInfo
 from dgafvsr.video.reader import open_source
-from dgafvsr.video.writer import Codec, EncoderSettings, open_sink
 
-__all__ = [
-    "SCALE",
-    "Listener",
-    "UpscaleProgress",
-    "UpscaleSettings",
-    "UpscaleSummary",
-    "Upscaled",
-    "Upscaler",
-    "upscale_file",
-]
-
-SCALE = 4
-
-
-class Upscaled(Protocol):
-    """What an upscaler gives back."""
-
-    @property
-    def frames(self) -> Any:
-        """T 4H 4W C float in [0, 1]."""
-
-
-class Upscaler(Protocol):
-    """What the job needs of a pipeline; `DGAFVSRPipeline` fulfils it."""
-
-    @property
-    def device(self) -> Any:
-        """Where it runs."""
-
-    @property
-    def default_steps(self) -> int:
-        """Denoising steps when none are asked for."""
-
-    def __call__(
-        self,
-        frames: NDArray[np.uint8],
-        *,
-        num_inference_steps: int | None,
-        seed: int,
-        window: int | None = None,
-        first_frame: int,
-        guided: bool,
-        output_type: Literal["np"] = "np",
-        on_event: Callable[[Any], None],
-    ) -> Upscaled:
-        """The frames at four times the size.
-
-        Args:
-            frames: T H W C uint8 in [0, 255].
-            num_inference_steps: denoising steps, None for the default.
-            seed: of the noise.
-            window: None: all the frames are sampled together.
-            first_frame: index of frames[0] in the film; noise belongs to the index.
-            guided: whether neighbouring frames guide each other.
-            output_type: NumPy.
-            on_event: called once for each (step, frame).
-        """
-
-
-@dataclass(frozen=True, kw_only=True)
-class UpscaleSettings:
-    """How a film is upscaled.
-
-    Raises:
-        UsageError: a value out of its range.
-    """
-
-    steps: int | None = None
-    """Denoising steps, at least 1; None for the model's default."""
-    seed: int = 0
-    """Of the noise: same seed, same frames."""
-    window: int = 24
-    """Frames sampled together, at least 1."""
-    overlap: int = 4
-    """Frames that neighbouring windows share, fewer than `window`."""
-    codec: Codec = "h264"
-    """Of a video output."""
-    crf: int = 16
-    """Quality of a video output, 0 (best) to 51 (smallest)."""
-    overwrite: bool = False
-    """Whether an existing output may be replaced."""
-    guided: bool = True
-    """Whether neighbouring frames guide each other; False upscales each for itself."""
-    detect_shots: bool = True
-    """Whether cuts are looked for; False without a list takes the film as one shot."""
-    shots: Path | None = None
-    """A shot list to follow instead of looking for cuts, None for none."""
-    save_shots: Path | None = None
-    """Where the shots are written as a list, None for nowhere; `overwrite` holds for it too."""
-    frame_rate: Fraction | None = None
-    """Frames in a second of a picture folder, None for 24. Videos bring their own."""
-
-    def __post_init__(self) -> None:
-        check_window(self.window, self.overlap)
-        check_shot_options(detect=self.detect_shots, given=self.shots, save=self.save_shots)
-        if self.steps is not None and self.steps < 1:
-            raise UsageError("The number of steps is impossible", got=self.steps, expected="at least 1")
-        if self.frame_rate is not None and self.frame_rate <= 0:
-            raise UsageError("The frame rate is impossible", got=self.frame_rate, expected="above 0")
-        if self.codec not in get_args(Codec):
-            raise UsageError("The codec is unknown", got=self.codec, expected=f"one of {', '.join(get_args(Codec))}")
-        if not 0 <= self.crf <= 51:
-            raise UsageError("The crf is out of range", got=self.crf, expected="0 (best) to 51 (smallest)")
-
-
-@dataclass(frozen=True, kw_only=True)
-class UpscaleProgress:
-    """How far a job is. Work is counted in (step, frame) units; frames in overlaps count once for each window."""
-
-    frames_done: int
-    """Frames handed to the writer."""
-    frames_total: int | None
-    """Frames of the film; an estimate where the container does not count them; None where nothing is known."""
-    work_done: int
-    """Units done."""
-    work_total: int | None
-    """Units in all, as good as `frames_total`."""
+__all__ = ["UpscaleSummary", "upscale_file"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -154,25 +44,28 @@ class UpscaleSummary:
     """The file or folder that was made."""
     frames: int
     """Frames in it."""
+    frames_resumed: int
+    """Those of them that an earlier run had finished."""
     shots: int
     """Shots that the film was taken as, at least 1."""
     width: int
     """Columns of pixels of the output."""
     height: int
     """Rows of pixels of the output."""
+    window: int
+    """Frames that were sampled together at most."""
+    tile: int | None
+    """Side of the tiles that frames were sampled in, in pixels of the film; None for whole frames."""
     seconds: float
-    """Wall time of the job."""
+    """Wall time of this run."""
     frames_per_second: float
-    """Frames by wall time."""
+    """Frames made in this run by its wall time."""
     peak_memory_bytes: int
-    """CUDA: the allocator's peak during the job; else the process's peak resident set so far, 0 where unknown."""
+    """CUDA: the allocator's peak during the run; else the process's peak resident set so far, 0 where unknown."""
     device: str
     """Where the networks ran."""
     warnings: tuple[str, ...]
     """What the output does not hold or what had to be guessed, one sentence each."""
-
-
-Listener = Callable[[UpscaleProgress], None]
 
 
 def upscale_file(
@@ -181,50 +74,144 @@ def upscale_file(
     pipeline: Upscaler,
     settings: UpscaleSettings | None = None,
     listener: Listener | None = None,
+    *,
+    wants_stop: Callable[[], bool] = bool,
 ) -> UpscaleSummary:
-    """The summary of having upscaled a film by four.
+    """The summary of having upscaled a film.
 
     Args:
         source: a video file, a folder of pictures, or one picture; sides of at least 16 pixels.
         target: ends with a video suffix for a file; no suffix, a trailing slash or an existing folder means a folder of
-            PNG files. A `Path` has lost its trailing slash; pass a string for that.
+            pictures. A `Path` has lost its trailing slash; pass a string for that.
         pipeline: the model.
         settings: None for the defaults.
         listener: called after each unit of work and after each window.
+        wants_stop: asked after each unit of work; once it says True, the job stops and keeps what is finished.
 
     Raises:
-        InputError: the source or the shot list cannot be used, or the source breaks in the middle.
-        OutputError: the target or the shot list cannot be written, or exists.
-        UsageError: the target's suffix is unknown, or a setting does not fit the source.
-        ModelError: the model gave NaN or frames of a wrong size.
-        ResourceError: the disk is full.
+        InputError: the source or the shot list cannot be used, is not the one that the job was begun with, or the
+            source breaks in the middle.
+        OutputError: the target, the job folder or the shot list cannot be written, or exists.
+        UsageError: a setting is unknown, does not fit the source, or is not the one that the job was begun with.
+        ModelError: the model gave NaN or frames of a wrong size, or is not the one that the job was begun with.
+        ResourceError: the memory or the disk is full.
+        InterruptionError: `wants_stop` said True.
     """
     settings = settings or UpscaleSettings()
     started = time.perf_counter()
-    _reset_peak_memory(pipeline.device)
-    encoder = EncoderSettings(codec=settings.codec, crf=settings.crf)
-    with open_source(source, frame_rate=settings.frame_rate) as reader:
-        info = reader.info
-        _check_sides(info)
-        large = info.resized(width=SCALE * info.width, height=SCALE * info.height)
-        with (
-            _shot_plan(info, target, settings) as plan,
-            open_sink(target, large, encoder, overwrite=settings.overwrite) as sink,
-        ):
-            _upscale_stream(reader, sink, pipeline, plan, settings, listener)
-        warnings = (*info.losses, *reader.warnings, *plan.warnings, *sink.warnings)
+    reset_peak_memory(pipeline.device)
+    with _open(source, settings) as reader:
+        _check_sides(reader.info)
+        output = plan_output(target, reader.info, settings)
+        folder = settings.job.folder or job_folder_of(output.target)
+        with _shot_plan(reader.info, output.target, settings) as plan, JobFolder(folder, keep=settings.job.keep) as job:
+            output.check(job)
+            run = _Run(reader, output, job, pipeline, settings)
+            try:
+                frames = run.upscale(plan, listener, wants_stop)
+                notes = [note for record in job.finished for note in record.notes]
+                warnings = (*run.notes, *notes, *output.publish(job))
+            except Exception as error:
+                _say_how_to_go_on(error, job)
+                raise
+            job.complete()
+        warnings = (*reader.info.losses, *reader.warnings, *plan.warnings, *warnings)
     seconds = time.perf_counter() - started
     return UpscaleSummary(
-        output=Path(target),
-        frames=sink.frames_written,
+        output=output.target,
+        frames=frames,
+        frames_resumed=run.frames_resumed,
         shots=plan.count,
-        width=large.width,
-        height=large.height,
+        width=output.info.width,
+        height=output.info.height,
+        window=run.plan.window,
+        tile=run.plan.tile,
         seconds=seconds,
-        frames_per_second=sink.frames_written / seconds,
-        peak_memory_bytes=_peak_memory_bytes(pipeline.device),
+        frames_per_second=(frames - run.frames_resumed) / seconds,
+        peak_memory_bytes=peak_memory_bytes(pipeline.device),
         device=str(pipeline.device),
         warnings=warnings,
+    )
+
+
+class _Run:
+    """One run of a job, from the agreement with what earlier runs have left to the last window."""
+
+    def __init__(
+        self, reader: FrameSource, output: JobOutput, job: JobFolder, pipeline: Upscaler, settings: UpscaleSettings
+    ) -> None:
+        self._reader, self._output, self._job = reader, output, job
+        self._pipeline, self._settings = pipeline, settings
+        self.plan = self._agree()
+        self.notes = (*output.notes, *job.verify())
+        self.frames_resumed = sum(record.frames for record in job.unspoilt)
+
+    def _agree(self) -> SamplingPlan:
+        """The plan of the job that the folder holds when it returns: a new one, or one to go on with."""
+        begun, path = self._job.manifest, self._job.path
+        if self._settings.job.restart:
+            begun = None
+        elif begun is None and self._job.finished:
+            raise OutputError(f"The job in {path} has lost its manifest", remedy="start over with --restart")
+        program = {"version": __version__, "format": FORMAT}
+        source = fingerprint_input(self._reader.info.path)
+        told = self._settings.told(self._output.encoding)
+        if begun is not None:  # before the model is loaded: a wrong option costs no waiting
+            begun.check(path, program=program, source=source, settings=told)
+        model = {"sha256": fingerprint_model(self._pipeline), "device": str(self._pipeline.device).partition(":")[0]}
+        if begun is not None:
+            begun.check(path, model=model)
+            return SamplingPlan(**begun.plan)
+        plan = plan_sampling(self._pipeline, self._reader.info, self._settings)
+        self._job.begin(Manifest(program=program, source=source, settings=told, model=model, plan=asdict(plan)))
+        return plan
+
+    def upscale(self, plan: ShotPlan, listener: Listener | None, wants_stop: Callable[[], bool]) -> int:
+        """How many frames the output has; every one of them is finished in the job folder."""
+        info, settings = self._reader.info, self._settings
+        first, frames, expected = None, iter(self._reader), info.expected_frames
+        if settings.part is not None:
+            first, frames = settings.part.take(self._reader, info)
+            expected = settings.part.expected_frames(info)
+        meter = Meter(
+            expected,
+            steps=settings.steps or self._pipeline.default_steps,
+            window=self.plan.window,
+            overlap=self.plan.overlap,
+            listener=listener,
+        )
+        finished = self._job.finished
+        # The frames depend on it: a job that had to do with less goes on with less.
+        reduction = Reduction(**finished[-1].reduction) if finished else None
+        stream = WindowStream(
+            with_fallback(self._pipeline, self.plan, reduction),
+            self._job,
+            self._output,
+            settings,
+            plan=self.plan,
+            meter=meter,
+            wants_stop=wants_stop,
+            first_frame=first or 0,
+        )
+        count = stream.run(plan.split(frames, first_frame=first))
+        kept = sum(record.frames for record in self._job.finished)
+        if kept != count:  # windows of an earlier run that read the film otherwise, such as over damage
+            raise OutputError(
+                f"The windows in {self._job.path} are not those of the film",
+                got=f"{kept} frames",
+                expected=count,
+                remedy="start over with --restart",
+            )
+        return count
+
+
+def _open(source: Path | str, settings: UpscaleSettings) -> FrameSource:
+    return open_source(
+        source,
+        frame_rate=settings.frame_rate,
+        limits=settings.limits,
+        deinterlace=settings.deinterlace,
+        on_error=settings.on_error,
     )
 
 
@@ -237,10 +224,10 @@ def _check_sides(info: SourceInfo) -> None:
         )
 
 
-def _shot_plan(info: SourceInfo, target: Path | str, settings: UpscaleSettings) -> ShotPlan:
+def _shot_plan(info: SourceInfo, target: Path, settings: UpscaleSettings) -> ShotPlan:
     return ShotPlan(
         info,
-        Path(target),
+        target,
         detect=settings.detect_shots,
         given=settings.shots,
         save=settings.save_shots,
@@ -248,107 +235,9 @@ def _shot_plan(info: SourceInfo, target: Path | str, settings: UpscaleSettings) 
     )
 
 
-def _upscale_stream(
-    frames: FrameSource,
-    sink: FrameSink,
-    pipeline: Upscaler,
-    plan: ShotPlan,
-    settings: UpscaleSettings,
-    listener: Listener | None,
-) -> None:
-    meter = _Meter(frames.info.expected_frames, settings, pipeline.default_steps, listener)
-    read = _Counted(frames)
-    for shot in plan.split(read):
-        meter.entered_shot(shot.start)
-        for window, held in stream_windows(shot.frames, settings.window, settings.overlap):
-            first_frame = shot.start + window.start
-            result = pipeline(
-                np.stack([frame.pixels for frame in held]),
-                num_inference_steps=settings.steps,
-                seed=settings.seed,
-                window=None,
-                first_frame=first_frame,
-                guided=settings.guided,
-                output_type="np",
-                on_event=meter.worked,
-            )
-            pictures = np.asarray(result.frames)
-            _check_pictures(pictures, held, first_frame)
-            for frame, picture in zip(held[window.kept], pictures[window.kept], strict=True):
-                sink.write(frame.with_pixels(to_uint8(picture)))
-            meter.wrote(sink.frames_written)
-    assert sink.frames_written == read.count
-
-
-def _check_pictures(pictures: NDArray[Any], held: list[Frame], first_frame: int) -> None:
-    expected = (len(held), SCALE * held[0].height, SCALE * held[0].width, 3)
-    if pictures.shape != expected:
-        raise ModelError("The model gave frames of a wrong size", got=pictures.shape, expected=expected)
-    for index, picture in enumerate(pictures, start=first_frame):
-        if not np.isfinite(picture).all():
-            raise ModelError(
-                f"The model gave values that are not numbers (NaN) for frame {index}",
-                expected="finite values",
-                remedy="check the model's weights, or run it in float32",
-            )
-
-
-class _Counted:
-    """Passes frames on and counts them, to be held against what was written."""
-
-    def __init__(self, frames: Iterable[Frame]) -> None:
-        self._frames, self.count = frames, 0
-
-    def __iter__(self) -> Iterator[Frame]:
-        for frame in self._frames:
-            self.count += 1
-            yield frame
-
-
-class _Meter:
-    """Turns events into progress."""
-
-    def __init__(
-        self, frames: int | None, settings: UpscaleSettings, default_steps: int, listener: Listener | None
-    ) -> None:
-        self._steps = default_steps if settings.steps is None else settings.steps
-        self._window, self._overlap, self._listener = settings.window, settings.overlap, listener
-        self._progress = UpscaleProgress(frames_done=0, frames_total=frames, work_done=0, work_total=None)
-
-    def entered_shot(self, start: int) -> None:
-        """Plans the rest of the film as one shot: a cut costs windows, and saves overlaps."""
-        if self._progress.frames_total is not None:
-            rest = plan_windows(max(1, self._progress.frames_total - start), self._window, self._overlap)
-            work = self._steps * sum(window.stop - window.start for window in rest)
-            self._progress = replace(self._progress, work_total=self._progress.work_done + work)
-
-    def worked(self, event: Any) -> None:
-        self._tell(replace(self._progress, work_done=self._progress.work_done + 1))
-
-    def wrote(self, frames: int) -> None:
-        self._tell(replace(self._progress, frames_done=frames))
-
-    def _tell(self, progress: UpscaleProgress) -> None:
-        self._progress = progress
-        if self._listener is not None:
-            self._listener(progress)
-
-
-def _reset_peak_memory(device: Any) -> None:
-    if str(device).startswith("cuda"):
-        import torch
-
-        torch.cuda.reset_peak_memory_stats(device)
-
-
-def _peak_memory_bytes(device: Any) -> int:
-    if str(device).startswith("cuda"):
-        import torch
-
-        return int(torch.cuda.max_memory_allocated(device))
-    if sys.platform == "win32":
-        return 0
-    import resource
-
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak if sys.platform == "darwin" else 1024 * peak  # bytes on macOS, kibibytes elsewhere
+def _say_how_to_go_on(error: Exception, job: JobFolder) -> None:
+    """Adds to an error of a job that has come somewhere how to go on with it."""
+    finished = sum(record.frames for record in job.finished)
+    if isinstance(error, InterruptionError) or finished:
+        kept = f"{finished} finished frames are kept in {job.path}; the same command goes on from there"
+        error.add_note(kept if finished else "No window was finished, nothing is kept")

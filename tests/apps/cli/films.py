@@ -4,8 +4,10 @@ from types import SimpleNamespace
 
 import av
 import numpy as np
+import torch
 from PIL import Image
 
+from dgafvsr.errors import InputError
 from tests import factories
 
 WIDTH, HEIGHT, FRAMES = 22, 18, 5
@@ -34,9 +36,10 @@ class EnlargingPipeline:
     """Stands in for `DGAFVSRPipeline`: repeats every pixel 4 x 4 times and remembers how it was called."""
 
     default_steps = 2
+    components, config = {}, {}
 
     def __init__(self):
-        self.loaded, self.calls, self.device = None, [], "cpu"
+        self.loaded, self.calls, self.device, self.fail_at = None, [], "cpu", None
 
     def from_pretrained(self, folder_or_hub_id=None, **options):
         self.loaded = {"model": folder_or_hub_id, **options}
@@ -46,9 +49,12 @@ class EnlargingPipeline:
         self.device = device
         return self
 
-    def __call__(self, frames, *, on_event, num_inference_steps, **options):
-        self.calls.append({"steps": num_inference_steps, **options})
+    def __call__(self, frames, *, on_event, num_inference_steps, first_frame, tail, **options):
+        if first_frame == self.fail_at:
+            raise InputError("The frames are too dark")
+        self.calls.append({"steps": num_inference_steps, "first_frame": first_frame, **options})
         for _ in range((num_inference_steps or self.default_steps) * len(frames)):
             on_event(None)
-        large = np.repeat(np.repeat(frames, 4, axis=1), 4, axis=2)
-        return SimpleNamespace(frames=large.astype(np.float32) / 255)
+        large = np.repeat(np.repeat(frames[: len(frames) - tail], 4, axis=1), 4, axis=2)
+        state = {"seen": torch.tensor([float(len(frames))])} if tail else None
+        return SimpleNamespace(frames=large, state=state)

@@ -107,7 +107,9 @@ from tests.apps.cli import films
 class Slow(films.EnlargingPipeline):
     def __call__(self, frames, **options):
         print("working", flush=True)
-        time.sleep(60)
+        for _ in range(600):
+            time.sleep(0.1)
+            options["on_event"](None)
 
 dgafvsr.pipeline.DGAFVSRPipeline = Slow()
 from dgafvsr.apps.cli.main import main
@@ -115,8 +117,8 @@ main()
 """
 
 
-@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
-def test_interrupted_process_leaves_nothing_behind(tmp_path, number, code):
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_interrupted_process_leaves_nothing_behind(tmp_path, number):
     video = films.write_video(tmp_path / "in.mp4")
     words = [sys.executable, "-c", SLOW_COMMAND, "upscale", str(video), str(tmp_path / "out.mp4")]
     root = Path(__file__).parents[3]
@@ -125,7 +127,7 @@ def test_interrupted_process_leaves_nothing_behind(tmp_path, number, code):
     time.sleep(0.2)
     process.send_signal(number)
     _, errors = process.communicate(timeout=60)
-    assert process.returncode == code
+    assert process.returncode == 130
     assert "Traceback" not in errors
     assert [path.name for path in tmp_path.iterdir()] == ["in.mp4"]
 

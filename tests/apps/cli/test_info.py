@@ -17,7 +17,7 @@ def test_json_holds_all_facts(capsys):
     assert facts["devices"][-1]["name"] == "cpu"
     assert facts["auto"]["device"] == facts["devices"][0]["name"]
     assert set(facts["extras"]) == set(EXTRAS)
-    assert set(facts["encoders"]) == {"h264", "hevc"}
+    assert set(facts["encoders"]) == {"av1", "ffv1", "h264", "hevc", "prores", "vp9"}
 
 
 def test_text_shows_every_section(capsys):
@@ -45,3 +45,23 @@ def test_installation_without_a_model_says_so(monkeypatch, capsys):
     monkeypatch.setattr(info_command, "_packaged_model", lambda: None)
     assert run(["info"]) == 0
     assert "none in this installation" in capsys.readouterr().out
+
+
+def test_plan_says_what_fits(monkeypatch, capsys):
+    monkeypatch.setattr("dgafvsr.jobs.memory.available_bytes", lambda device: 64 * 10**9)
+    assert run(["info", "--plan", "320x180", "--json"]) == 0
+    plan = json.loads(capsys.readouterr().out)["plan"]
+    assert (plan["width"], plan["height"], plan["window"], plan["tile"]) == (320, 180, 24, None)
+    assert run(["info", "--plan", "320x180"]) == 0
+    assert "plan for 320x180" in capsys.readouterr().out
+
+
+def test_plan_that_cannot_fit_says_what_would(monkeypatch, capsys):
+    monkeypatch.setattr("dgafvsr.jobs.memory.available_bytes", lambda device: 10**9)
+    assert run(["info", "--plan", "7680x4320"]) == 4
+    assert "reduce the frames to" in capsys.readouterr().err
+
+
+def test_plan_for_no_size_is_refused(capsys):
+    assert run(["info", "--plan", "large"]) == 2
+    assert "WIDTHxHEIGHT" in capsys.readouterr().err

@@ -4,7 +4,7 @@ from rich.console import Console
 
 from dgafvsr.apps.cli.progress import EvaluationBar, TrainBar, UpscaleBar
 from dgafvsr.evaluation.runner import EvaluationProgress
-from dgafvsr.jobs.upscale import UpscaleProgress
+from dgafvsr.jobs.progress import UpscaleProgress
 from dgafvsr.training.trainer import StepReport
 
 

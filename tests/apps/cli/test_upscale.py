@@ -1,4 +1,5 @@
 import inspect
+import json
 import shutil
 from fractions import Fraction
 
@@ -10,7 +11,7 @@ from safetensors.torch import load_file, save_file
 
 from dgafvsr.apps.cli.main import run
 from dgafvsr.apps.cli.upscale import upscale
-from dgafvsr.jobs.upscale import UpscaleSettings
+from dgafvsr.jobs.settings import UpscaleSettings
 from tests import factories
 from tests.apps.cli import films
 
@@ -78,8 +79,15 @@ def test_overwrite_replaces(pipeline, video, tmp_path):
 def test_defaults_are_the_settings(pipeline):
     defaults = {name: parameter.default for name, parameter in inspect.signature(upscale).parameters.items()}
     settings = UpscaleSettings()
-    for name in ("steps", "seed", "window", "overlap", "codec", "crf", "overwrite"):
+    for name in ("steps", "seed", "overlap", "tile", "tile_overlap", "part", "overwrite", "deinterlace", "on_error"):
         assert defaults[name] == getattr(settings, name), name
+    for name in ("codec", "quality", "pixel_format", "picture_format"):
+        assert defaults[name] == getattr(settings.encoder, name), name
+    for name in ("scale", "width", "height"):
+        assert defaults[name] == getattr(settings.size, name), name
+    assert (defaults["size"], defaults["encoder_options"]) == (settings.size.box, settings.encoder.options or None)
+    assert (defaults["window"], settings.window) == ("auto", None)
+    assert (defaults["job"], defaults["restart"], defaults["keep_job"]) == (None, False, False)
     assert (defaults["shots"], defaults["save_shots"]) == (settings.shots, settings.save_shots)
     assert defaults["no_shots"] is not settings.detect_shots
     assert defaults["guidance"] == settings.guided
@@ -92,8 +100,23 @@ def test_defaults_are_the_settings(pipeline):
         (["--steps", "0"], ["steps", "0"]),
         (["--steps", "many"], ["--steps"]),
         (["--window", "4", "--overlap", "4"], ["overlap 4"]),
-        (["--codec", "vp9"], ["vp9", "h264, hevc"]),
+        (["--window", "many"], ["many", "auto"]),
+        (["--tile", "7"], ["7", "32"]),
+        (["--codec", "mpeg2"], ["mpeg2", "h264, hevc"]),
+        (["--codec", "ffv1"], ["ffv1", ".mkv"]),
         (["--crf", "99"], ["99"]),
+        (["--encoder-option", "preset"], ["preset", "NAME=VALUE"]),
+        (["--encoder-option", "x264-params=a"], ["x264-params", "preset"]),
+        (["--picture-format", "gif"], ["gif", "png, tiff, webp"]),
+        (["--scale", "5"], ["5", "at most 4"]),
+        (["--size", "1920"], ["1920", "WIDTHxHEIGHT"]),
+        (["--height", "17"], ["17"]),
+        (["--scale", "2", "--height", "40"], ["--scale and --height"]),
+        (["--preview", "soon"], ["soon", "48f"]),
+        (["--range", "3-2"], ["3 s to 2 s"]),
+        (["--range", "0-1", "--preview", "1"], ["--preview and --range"]),
+        (["--on-error", "ignore"], ["ignore", "skip-damaged"]),
+        (["--max-pixels", "0"], ["0"]),
         (["--fps", "fast"], ["fast", "30000/1001"]),
         (["--fps", "25"], ["has its own frame rate"]),
         (["--flow", "lucas"], ["lucas", "raft_small"]),
@@ -278,3 +301,77 @@ def test_wrong_shot_list_is_exit_3(pipeline, video, tmp_path, capsys):
     code, line = failure(capsys, tmp_path, "upscale", video, tmp_path / "out.mp4", "--shots", tmp_path / "none.json")
     assert (code, pipeline.loaded) == (3, None)
     assert "none.json" in line
+
+
+def test_size_part_and_encoder_options_reach_the_output(pipeline, video, tmp_path):
+    options = "--scale 2 --preview 3f --codec ffv1 --pixel-format yuv444p --encoder-option context=1"
+    assert run(["upscale", str(video), str(tmp_path / "out.mkv"), *options.split()]) == 0
+    with av.open(str(tmp_path / "out.mkv")) as container:
+        stream = container.streams.video[0]
+        assert (stream.width, stream.height, stream.pix_fmt) == (44, 36, "yuv444p")
+        assert sum(1 for _ in container.decode(stream)) == 3
+
+
+def test_tiles_reach_the_pipeline(pipeline, video, tmp_path):
+    assert run(["upscale", str(video), str(tmp_path / "out"), "--tile", "40", "--tile-overlap", "8"]) == 0
+    assert [(call["tile"], call["tile_overlap"]) for call in pipeline.calls] == [(40, 8)]
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [(["--max-pixels", "100"], ["--max-pixels"]), (["--max-frames", "4"], ["4"]), (["--max-seconds", "0.1"], ["0.1"])],
+)
+def test_inputs_over_the_limits_are_exit_3(pipeline, video, tmp_path, capsys, options, words):
+    code, line = failure(capsys, tmp_path, "upscale", video, tmp_path / "out.mp4", *options)
+    assert (code, pipeline.loaded) == (3, None)
+    for word in words:
+        assert word in line
+
+
+def test_json_is_one_object_with_the_result(pipeline, video, tmp_path, capsys):
+    words = ["upscale", str(video), str(tmp_path / "out.mp4"), "--json", "--device", "cpu", "--dtype", "float32"]
+    assert run(words) == 0
+    facts = json.loads(capsys.readouterr().out)
+    expected = {"ok": True, "exit_code": 0, "output": str(tmp_path / "out.mp4"), "frames": 5, "frames_resumed": 0}
+    expected |= {"shots": 1, "width": 88, "height": 72, "device": "cpu", "dtype": "float32", "warnings": []}
+    assert expected.items() <= facts.items()
+    documented = {"window", "tile", "seconds", "frames_per_second", "loading_seconds", "peak_memory_bytes"}
+    assert set(facts) == set(expected) | documented
+
+
+@pytest.mark.parametrize(
+    ("source", "options", "code", "kind"),
+    [
+        ("none.mp4", [], 3, "input"),
+        ("in.mp4", ["--steps", "0"], 2, "usage"),
+        ("in.mp4", ["--steps", "many"], 2, "usage"),
+        ("in.mp4", ["--job", "none/job"], 1, "output"),
+    ],
+)
+def test_json_is_one_object_on_failure_too(pipeline, video, tmp_path, capsys, source, options, code, kind):
+    words = [str(tmp_path / word) if word.startswith("none/") else word for word in options]
+    assert run(["upscale", str(tmp_path / source), str(tmp_path / "out.mp4"), "--json", *words]) == code
+    printed = capsys.readouterr()
+    facts = json.loads(printed.out)
+    assert (facts["ok"], facts["exit_code"], facts["error"]["kind"]) == (False, code, kind)
+    assert set(facts["error"]) == {"kind", "message", "got", "expected", "remedy"}
+    assert printed.err == f"error: {facts['error']['message']}\n"
+
+
+def test_unfinished_job_is_gone_on_with(pipeline, video, tmp_path, capsys):
+    words = ["upscale", str(video), str(tmp_path / "out"), "--window", "3", "--overlap", "1"]
+    pipeline.fail_at = 2
+    assert run(words) == 3
+    assert "2 finished frames are kept" in capsys.readouterr().err
+    pipeline.fail_at = None
+    assert run([*words, "--seed", "1"]) == 2
+    assert "--restart" in capsys.readouterr().err
+    assert run(words) == 0
+    assert "5 of 88x72, 2 of them finished before" in capsys.readouterr().out
+
+
+def test_help_ends_with_the_exit_codes(capsys):
+    assert run(["upscale", "--help"]) == 0
+    text = " ".join(capsys.readouterr().out.split())
+    for code in ("0 done", "2 wrong usage", "4 too little memory or disk", "130 interrupted"):
+        assert code in text

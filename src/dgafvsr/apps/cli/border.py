@@ -5,7 +5,7 @@
 2    wrong usage: an option or argument
 3    the input or the model cannot be used
 4    too little memory or disk
-130  interrupted by Ctrl-C
+130  interrupted by Ctrl-C; `upscale` also when terminated
 143  terminated
 """
 
@@ -18,13 +18,14 @@ import traceback
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import NoReturn
 
 import typer
 
-from dgafvsr.errors import DGAFVSRError, ResourceError, UsageError
+from dgafvsr.errors import DGAFVSRError, InterruptionError, ResourceError, UsageError
 
-__all__ = ["EXTRAS", "guard", "wants_debug"]
+__all__ = ["EXTRAS", "Failure", "guard", "has_option", "wants_debug"]
 
 EXTRAS: Mapping[str, tuple[str, ...]] = {
     "analysis": ("matplotlib",),
@@ -40,39 +41,66 @@ INTERRUPTED, TERMINATED = 130, 143
 _CommandLineError: type[Exception] = typer.BadParameter.__mro__[2]
 
 
-def guard(command: Callable[[], object], *, debug: bool = False) -> int:
+@dataclass(frozen=True, kw_only=True)
+class Failure:
+    """How a command failed."""
+
+    line: str
+    """What stderr says."""
+    exit_code: int
+    """What the process leaves with."""
+    error: DGAFVSRError | None = None
+    """The typed error, None where there is none: an interruption, a wrong command line, an internal error."""
+
+
+def guard(
+    command: Callable[[], object], *, debug: bool = False, listener: Callable[[Failure], object] | None = None
+) -> int:
     """The exit code of a command, with its failure told in one line.
 
     Args:
         command: runs the command; an integer result is its exit code.
         debug: show tracebacks and the warnings of libraries.
+        listener: told of a failure besides the user.
     """
+    failure = _run(command, debug=debug)
+    if not isinstance(failure, Failure):
+        return failure
+    typer.echo(failure.line, err=True)
+    if listener is not None:
+        listener(failure)
+    return failure.exit_code
+
+
+def _run(command: Callable[[], object], *, debug: bool) -> int | Failure:
     try:
         with _quiet(debug), _terminable():
             result = command()
     except (KeyboardInterrupt, typer.Abort):
-        return _report("interrupted", INTERRUPTED)
+        return Failure(line="interrupted", exit_code=INTERRUPTED)
     except Exception as error:  # noqa: BLE001 - the last border; everything is reported
         if debug:
             traceback.print_exc()
-        message, code = _explain(error)
-        return _report(message, code)
+        return _explain(error)
     if result == INTERRUPTED:  # newer versions of typer turn Ctrl-C into a result
-        return _report("interrupted", INTERRUPTED)
+        return Failure(line="interrupted", exit_code=INTERRUPTED)
     return result if isinstance(result, int) else 0
 
 
-def _explain(error: Exception) -> tuple[str, int]:
-    """One line and the exit code for an error."""
+def _explain(error: Exception) -> Failure:
     known = error if isinstance(error, DGAFVSRError) else _as_known(error)
+    notes = "".join(f" {note}." for note in getattr(error, "__notes__", ()))
     if known is not None:
-        return f"error: {known}", known.exit_code
+        label = "interrupted" if isinstance(known, InterruptionError) else "error"
+        return Failure(line=_one_line(f"{label}: {known}{notes}"), exit_code=known.exit_code, error=known)
     if isinstance(error, _CommandLineError):
         context = getattr(error, "ctx", None)
         hint = f" Try '{context.command_path} --help'." if context is not None else ""
         message = str(getattr(error, "format_message", error.__str__)())
-        return f"error: {message}{hint}", int(getattr(error, "exit_code", UsageError.exit_code))
-    return f"error: internal error ({type(error).__name__}: {error}); rerun with --debug to see where", 1
+        code = int(getattr(error, "exit_code", UsageError.exit_code))
+        return Failure(line=_one_line(f"error: {message}{hint}"), exit_code=code)
+    line = f"error: internal error ({type(error).__name__}: {error}); rerun with --debug to see where{notes}"
+    return Failure(line=_one_line(line), exit_code=1)
 
 
 def _as_known(error: Exception) -> DGAFVSRError | None:
@@ -94,9 +122,8 @@ def _first_line(error: Exception) -> str | None:
     return next(iter(str(error).splitlines()), None)
 
 
-def _report(message: str, code: int) -> int:
-    typer.echo(" ".join(message.split()), err=True)
-    return code
+def _one_line(text: str) -> str:
+    return " ".join(text.split())
 
 
 @contextmanager
@@ -134,7 +161,17 @@ def _leave(number: int, frame: object) -> NoReturn:
     raise SystemExit(TERMINATED)
 
 
+def has_option(name: str, arguments: Sequence[str] | None = None) -> bool:
+    """Whether an option such as `--debug` is in a command line; known before it is parsed.
+
+    Args:
+        name: with its dashes.
+        arguments: the words after the program's name, None for this process's own.
+    """
+    words = list(sys.argv[1:] if arguments is None else arguments)
+    return name in (words[: words.index("--")] if "--" in words else words)
+
+
 def wants_debug(arguments: Sequence[str] | None = None) -> bool:
     """Whether `--debug` is among the options of a command line; known before it is parsed."""
-    words = list(sys.argv[1:] if arguments is None else arguments)
-    return "--debug" in (words[: words.index("--")] if "--" in words else words)
+    return has_option("--debug", arguments)

@@ -6,6 +6,8 @@ import importlib.util
 import json
 import math
 import platform
+import re
+from dataclasses import asdict
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -13,7 +15,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from dgafvsr.apps.cli.border import EXTRAS
-from dgafvsr.errors import ModelError
+from dgafvsr.errors import ModelError, UsageError
 
 if TYPE_CHECKING:
     from dgafvsr.apps.cli.devices import Device
@@ -25,11 +27,20 @@ NETWORKS = ("unet", "guidance", "vae")
 
 
 def info(
+    plan: Annotated[
+        str | None,
+        typer.Option(
+            "--plan", metavar="WIDTHxHEIGHT", help="Also show which window and tile fit for frames of this size."
+        ),
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="As JSON, for programs.")] = False,
     debug: Annotated[bool, typer.Option("--debug", help="Show tracebacks and library warnings.")] = False,
 ) -> None:
     """Show versions, devices, the packaged model, and what can be used here."""
+    size = None if plan is None else _size(plan)
     facts = gather()
+    if size is not None:
+        facts["plan"] = _plan(*size, facts["auto"])
     if as_json:
         typer.echo(json.dumps(facts, indent=2))
     else:
@@ -54,6 +65,31 @@ def gather() -> dict[str, Any]:
         "extras": {name: all(map(_installed, modules)) for name, modules in EXTRAS.items()},
         "encoders": _encoders(),
     }
+
+
+def _size(text: str) -> tuple[int, int]:
+    match = re.fullmatch(r"([1-9]\d{0,5})x([1-9]\d{0,5})", text)
+    if match is None:
+        raise UsageError("--plan names no size", got=text, expected="WIDTHxHEIGHT in pixels, such as 1920x1080")
+    return int(match[1]), int(match[2])
+
+
+def _plan(width: int, height: int, auto: dict[str, Any]) -> dict[str, Any]:
+    """What the packaged model would take for frames of that size on the device that `auto` takes.
+
+    Raises:
+        ResourceError: nothing fits; it says what would be needed and what would fit.
+    """
+    import torch
+
+    from dgafvsr.apps.cli.devices import DTYPES
+    from dgafvsr.jobs.memory import available_bytes, plan_pipeline
+    from dgafvsr.pipeline import DGAFVSRPipeline
+
+    pipe = DGAFVSRPipeline.from_pretrained(torch_dtype=DTYPES[auto["dtype"]])
+    available = available_bytes(auto["device"])
+    chosen = plan_pipeline(pipe.to(torch.device(auto["device"])), width, height)
+    return {"width": width, "height": height, "available_bytes": available, **asdict(chosen)}
 
 
 def _versions() -> dict[str, str]:
@@ -120,6 +156,8 @@ def _show(facts: dict[str, Any]) -> None:
     _section("devices", [_device_line(device) for device in facts["devices"]])
     _section("auto", [f"device {facts['auto']['device']}, dtype {facts['auto']['dtype']}"])
     _section("packaged model", _model_lines(facts["model"]))
+    if "plan" in facts:
+        _section(f"plan for {facts['plan']['width']}x{facts['plan']['height']}", _plan_lines(facts["plan"]))
     _section(
         "extras",
         [_usable_line(name, usable, f'pip install "dgafvsr[{name}]"') for name, usable in facts["extras"].items()],
@@ -148,6 +186,14 @@ def _model_lines(model: dict[str, Any] | None) -> list[str]:
         model["path"],
         f"{model['bytes'] / 1e6:.1f} MB, parameters: {parameters}",
         f"{model['default_steps']} steps, flow {model['flow']}, warp {model['warp']}",
+    ]
+
+
+def _plan_lines(plan: dict[str, Any]) -> list[str]:
+    tile = "whole frames" if plan["tile"] is None else f"tiles of {plan['tile']} pixels"
+    return [
+        f"window {plan['window']}, overlap {plan['overlap']}, {tile}",
+        f"needs about {plan['expected_bytes'] / 1e9:.1f} GB in all; {plan['available_bytes'] / 1e9:.1f} GB are free",
     ]
 
 

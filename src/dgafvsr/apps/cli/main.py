@@ -1,4 +1,4 @@
-"""The command line: `dgafvsr upscale`, `info`, `train`, `evaluate`, `analyze` and `data`.
+"""The command line: `dgafvsr upscale`, `compare`, `info`, `train`, `evaluate`, `analyze` and `data`.
 
 Each command is one file beside this one: parse, call, show. torch and everything that needs it is imported inside the
 commands, so that `--help` answers at once.
@@ -14,12 +14,15 @@ import typer
 
 from dgafvsr import __version__
 from dgafvsr.apps.cli.analyze import app as analyze_app
-from dgafvsr.apps.cli.border import guard, wants_debug
+from dgafvsr.apps.cli.border import guard, has_option, wants_debug
+from dgafvsr.apps.cli.compare import compare
 from dgafvsr.apps.cli.data import app as data_app
 from dgafvsr.apps.cli.evaluate import evaluate
 from dgafvsr.apps.cli.info import info
 from dgafvsr.apps.cli.train import train
 from dgafvsr.apps.cli.upscale import upscale
+from dgafvsr.apps.cli.upscale_json import show_failure
+from dgafvsr.apps.cli.upscale_options import EPILOG
 
 __all__ = ["app", "main", "run"]
 
@@ -31,7 +34,8 @@ app = typer.Typer(
     rich_markup_mode="rich",
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-app.command()(upscale)
+app.command(epilog=EPILOG)(upscale)
+app.command()(compare)
 app.command()(info)
 app.command()(train)
 app.command()(evaluate)
@@ -63,9 +67,11 @@ def run(arguments: Sequence[str]) -> int:
         arguments: the words after the program's name.
     """
     command = typer.main.get_command(app)
+    as_json = "upscale" in arguments[:1] and has_option("--json", arguments)
     return guard(
         lambda: command.main(list(arguments), prog_name="dgafvsr", standalone_mode=False),
         debug=wants_debug(arguments),
+        listener=show_failure if as_json else None,
     )
 
 

@@ -10,7 +10,7 @@ from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, T
 
 if TYPE_CHECKING:
     from dgafvsr.evaluation.runner import EvaluationProgress
-    from dgafvsr.jobs.upscale import UpscaleProgress
+    from dgafvsr.jobs.progress import UpscaleProgress
     from dgafvsr.training.trainer import StepReport
 
 __all__ = ["CountBar", "EvaluationBar", "TrainBar", "UpscaleBar"]
@@ -86,4 +86,5 @@ class TrainBar(_Bar):
             self._stage = report.stage
             self._progress.reset(self._task, description=report.stage, total=report.steps)
         losses = "  ".join(f"{name} {value:.4g}" for name, value in report.losses.items())
-        self._progress.update(self._task, completed=report.step, total=report.steps, note=losses)
+        note = f"{losses}  {report.samples_per_second:.3g} samples/s"
+        self._progress.update(self._task, completed=report.step, total=report.steps, note=note)

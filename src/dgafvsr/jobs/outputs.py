@@ -1,0 +1,163 @@
+"""From the pictures of the model to files: the size and depth that were asked for, segments, and the whole.
+
+The model's pictures are reduced to the size of the output in float and rounded once, to the depth that is stored.
+Transparency is not the model's business; a Lanczos filter enlarges it.
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from numpy.typing import NDArray
+
+from dgafvsr.jobs.job_folder import OUTPUT, JobFolder
+from dgafvsr.jobs.settings import UpscaleSettings
+from dgafvsr.jobs.sizes import PictureSize, resize
+from dgafvsr.jobs.upscaler import SCALE
+from dgafvsr.video.atomic import PendingFile, PendingFolder, writing_error
+from dgafvsr.video.color import quantize, to_unit
+from dgafvsr.video.encoding import Encoding, plan_encoding
+from dgafvsr.video.folders import IMAGE_SUFFIXES
+from dgafvsr.video.frames import Frame, SourceInfo
+from dgafvsr.video.segments import Segment, assemble, write_segment
+
+__all__ = ["JobOutput", "plan_output"]
+
+HALVED_COLOUR = ("420", "422")
+
+
+def plan_output(target: Path | str, info: SourceInfo, settings: UpscaleSettings) -> JobOutput:
+    """The output of a job, with size and encoding settled.
+
+    Args:
+        target: a film by its suffix, or a folder.
+        info: of the source.
+        settings: of the job.
+
+    Raises:
+        OutputError: it cannot be written at this size.
+        UsageError: the suffix is unknown, or the size or the encoder settings do not fit.
+    """
+    native = plan_encoding(target, info.resized(width=SCALE * info.width, height=SCALE * info.height), settings.encoder)
+    even = not native.is_folder and any(layout in native.pixel_format for layout in HALVED_COLOUR)
+    size = settings.size.of(info, even=even)
+    large = info.resized(width=size.width, height=size.height)
+    return JobOutput(
+        target=Path(target),
+        info=large,
+        encoding=plan_encoding(target, large, settings.encoder),
+        overwrite=settings.overwrite,
+        is_part=settings.part is not None,
+        notes=settings.size.notes(size, info),
+    )
+
+
+class JobOutput:
+    """Where the pictures of a job go.
+
+    Args:
+        target: the film or folder that will be made.
+        info: of the pictures that will be stored; its path is the source.
+        encoding: how they are stored.
+        overwrite: whether an existing output may be replaced.
+        is_part: whether only a part of the source is made.
+        notes: what there is to say about the size.
+    """
+
+    def __init__(
+        self,
+        *,
+        target: Path,
+        info: SourceInfo,
+        encoding: Encoding,
+        overwrite: bool,
+        is_part: bool,
+        notes: Sequence[str],
+    ) -> None:
+        self.target, self.info, self.encoding, self.notes = target, info, encoding, tuple(notes)
+        self._overwrite, self._is_part = overwrite, is_part
+
+    def check(self, job: JobFolder) -> None:
+        """Raise OutputError if the output exists, is the source, or cannot be written."""
+        self._pending(job).discard()
+
+    def _pending(self, job: JobFolder) -> PendingFile | PendingFolder:
+        """The output under a hidden name; making it is the proof that it can be written.
+
+        The name lies in the job folder, so that a kill leaves nothing anywhere else; if that is on another disk, beside
+        the output.
+        """
+        parent, source = self.target.absolute().parent, self.info.path
+        same_disk = parent.is_dir() and parent.stat().st_dev == job.path.stat().st_dev
+        hidden = job.path / OUTPUT if same_disk else None
+        if self.encoding.is_folder:
+            return PendingFolder(
+                self.target, overwrite=self._overwrite, source=source, may_hold=IMAGE_SUFFIXES, hidden=hidden
+            )
+        return PendingFile(self.target, overwrite=self._overwrite, source=source, hidden=hidden)
+
+    def store(self, place: Path, frames: Sequence[Frame], pictures: NDArray[Any]) -> Segment:
+        """The segment of a window, written.
+
+        Args:
+            place: where it belongs.
+            frames: of the source.
+            pictures: what the model made of them, T 4H 4W 3 float in [0, 1].
+
+        Raises:
+            OutputError: the encoder or the system refuses.
+            ResourceError: the disk is full.
+        """
+        return write_segment(place, self._made(frames, pictures), self.info, self.encoding)
+
+    def _made(self, frames: Sequence[Frame], pictures: NDArray[Any]) -> Iterator[Frame]:
+        size = PictureSize(width=self.info.width, height=self.info.height)
+        depth = self.encoding.bit_depth
+        for frame, picture in zip(frames, pictures, strict=True):
+            alpha = None
+            if frame.alpha is not None and self.encoding.alpha:
+                alpha = quantize(resize(to_unit(frame.alpha), size), depth)
+            yield frame.with_pixels(quantize(resize(picture, size), depth), alpha)
+
+    def publish(self, job: JobFolder) -> tuple[str, ...]:
+        """Put all finished windows together, verify the whole and give it its name.
+
+        Args:
+            job: with every window finished.
+
+        Returns:
+            What the output does not hold, one sentence each.
+
+        Raises:
+            OutputError: a segment is damaged, the result is incomplete, or the name was taken meanwhile.
+            ResourceError: the disk is full.
+        """
+        made = job.result / self.target.name
+        info, notes = self.info, tuple[str, ...]()
+        if self._is_part and not self.encoding.is_folder:
+            info, notes = _without_streams(self.info, job.path), _lost_streams(self.info)
+        warnings = assemble(job.segments, made, info, self.encoding)
+        pending = self._pending(job)
+        try:
+            pending.discard()
+            shutil.move(made, pending.path)
+            pending.publish()
+        except OSError as error:
+            raise writing_error(self.target, error) from error
+        finally:
+            pending.discard()
+        return (*warnings, *notes)
+
+
+def _without_streams(info: SourceInfo, folder: Path) -> SourceInfo:
+    """The same with nothing to copy besides the pictures: sound is copied whole, and would not fit a part of a film."""
+    return replace(info, path=folder, audio_codecs=(), other_streams=())
+
+
+def _lost_streams(info: SourceInfo) -> tuple[str, ...]:
+    lost = (*("sound" for _ in info.audio_codecs[:1]), *(info.other_streams and ("other streams",)))
+    return (f"a part of a film is made without its {' and '.join(lost)}",) if lost else ()

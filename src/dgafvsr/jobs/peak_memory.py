@@ -1,0 +1,30 @@
+"""The most memory that a job has held, as far as the system tells."""
+
+from __future__ import annotations
+
+import sys
+from typing import Any
+
+__all__ = ["peak_memory_bytes", "reset_peak_memory"]
+
+
+def reset_peak_memory(device: Any) -> None:
+    """Start counting anew, where that can be done: on CUDA."""
+    if str(device).startswith("cuda"):
+        import torch
+
+        torch.cuda.reset_peak_memory_stats(device)
+
+
+def peak_memory_bytes(device: Any) -> int:
+    """CUDA: the allocator's peak since the reset; else the process's peak resident set so far, 0 where unknown."""
+    if str(device).startswith("cuda"):
+        import torch
+
+        return int(torch.cuda.max_memory_allocated(device))
+    if sys.platform == "win32":
+        return 0
+    import resource
+
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if sys.platform == "darwin" else 1024 * peak  # bytes on macOS, kibibytes elsewhere

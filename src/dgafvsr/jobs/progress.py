@@ -1,0 +1,68 @@
+"""How far a job is, told to whoever listens."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+from dgafvsr.sampling.windows import plan_windows
+
+__all__ = ["Listener", "Meter", "UpscaleProgress"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class UpscaleProgress:
+    """How far a job is. Work is counted in (step, frame) units; frames in overlaps count once for each window."""
+
+    frames_done: int
+    """Frames written, those of a resumed job's earlier runs among them."""
+    frames_total: int | None
+    """Frames of the film; an estimate where the container does not count them; None where nothing is known."""
+    work_done: int
+    """Units done, those of earlier runs among them."""
+    work_total: int | None
+    """Units in all, as good as `frames_total`."""
+
+
+Listener = Callable[[UpscaleProgress], None]
+
+
+class Meter:
+    """Turns events into progress.
+
+    Args:
+        frames: of the film, None where unknown.
+        steps: denoising steps.
+        window: frames sampled together.
+        overlap: frames that neighbouring windows share.
+        listener: told of every change; None for nobody.
+    """
+
+    def __init__(self, frames: int | None, *, steps: int, window: int, overlap: int, listener: Listener | None) -> None:
+        self._steps, self._window, self._overlap, self._listener = steps, window, overlap, listener
+        self._progress = UpscaleProgress(frames_done=0, frames_total=frames, work_done=0, work_total=None)
+
+    def entered_shot(self, start: int) -> None:
+        """Plans the rest of the film as one shot: a cut costs windows, and saves overlaps."""
+        if self._progress.frames_total is not None:
+            rest = plan_windows(max(1, self._progress.frames_total - start), self._window, self._overlap)
+            work = self._steps * sum(window.stop - window.start for window in rest)
+            self._progress = replace(self._progress, work_total=self._progress.work_done + work)
+
+    def worked(self) -> None:
+        """Count one frame at one step."""
+        self._tell(replace(self._progress, work_done=self._progress.work_done + 1))
+
+    def finished(self, frames: int) -> None:
+        """Count frames that were written."""
+        self._tell(replace(self._progress, frames_done=self._progress.frames_done + frames))
+
+    def skipped(self, *, sampled: int, emitted: int) -> None:
+        """Count a window that an earlier run has finished."""
+        work = self._progress.work_done + self._steps * sampled
+        self._tell(replace(self._progress, work_done=work, frames_done=self._progress.frames_done + emitted))
+
+    def _tell(self, progress: UpscaleProgress) -> None:
+        self._progress = progress
+        if self._listener is not None:
+            self._listener(progress)

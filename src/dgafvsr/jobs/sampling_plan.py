@@ -1,0 +1,80 @@
+"""How a job samples: settled from the memory there is when the job begins, and kept to its end."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Literal
+
+from dgafvsr.jobs.fallback import FallbackUpscaler, Reduction
+from dgafvsr.jobs.memory import expected_bytes, model_facts, plan_pipeline
+from dgafvsr.jobs.settings import UpscaleSettings
+from dgafvsr.jobs.upscaler import Upscaler
+from dgafvsr.video.frames import SourceInfo
+
+__all__ = ["SamplingPlan", "plan_sampling", "with_fallback"]
+
+DEFAULT_WINDOW = 24
+"""Frames, where nothing is known of the memory that the model needs."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class SamplingPlan:
+    """What a job goes on with whatever memory there is when it is resumed."""
+
+    window: int
+    """Frames sampled together, at least 1."""
+    overlap: int
+    """Frames that neighbouring windows share, fewer than `window`."""
+    tile: int | None
+    """Side of the tiles in pixels of the film, None for whole frames."""
+
+
+def plan_sampling(pipeline: Upscaler, info: SourceInfo, settings: UpscaleSettings) -> SamplingPlan:
+    """The plan of a new job: what was asked for, and the rest as it fits into the memory.
+
+    Args:
+        pipeline: the model; what is no `DGAFVSRPipeline` has no known need and gets the default window.
+        info: of the film.
+        settings: of the job.
+
+    Raises:
+        ResourceError: nothing fits.
+    """
+    if "unet" not in pipeline.components or (settings.window is not None and settings.tile != "auto"):
+        window = settings.window or DEFAULT_WINDOW
+        tile = None if settings.tile == "auto" else settings.tile
+        return SamplingPlan(window=window, overlap=min(settings.overlap, window - 1), tile=tile)
+    fitting = plan_pipeline(
+        pipeline,
+        info.width,
+        info.height,
+        overlap=settings.overlap,
+        window=settings.window,
+        tile=settings.tile,
+    )
+    return SamplingPlan(window=fitting.window, overlap=fitting.overlap, tile=fitting.tile)
+
+
+def with_fallback(pipeline: Upscaler, plan: SamplingPlan, reduction: Reduction | None) -> FallbackUpscaler:
+    """The model, made to do with less where the memory turns out smaller than planned.
+
+    Args:
+        pipeline: the model.
+        plan: of the job.
+        reduction: what an earlier run of the job had come to, None for nothing.
+    """
+    return FallbackUpscaler(pipeline, start=reduction, needed_bytes=_needed_bytes(pipeline, plan))
+
+
+def _needed_bytes(pipeline: Upscaler, plan: SamplingPlan) -> Callable[[int, int, Reduction], int] | None:
+    if "unet" not in pipeline.components:
+        return None
+    facts = model_facts(pipeline)
+    device: Literal["cpu", "cuda"] = "cuda" if str(pipeline.device).startswith("cuda") else "cpu"
+
+    def needed(width: int, height: int, reduction: Reduction) -> int:
+        window = plan.window if reduction.window is None else reduction.window
+        return expected_bytes(width, height, facts, window=window, tile=reduction.tile, device=device)
+
+    return needed

@@ -1,0 +1,181 @@
+"""The stream of a job: shots -> windows -> pipeline -> pictures, window after window.
+
+Each window's frames are made into pictures and stored on another thread while the next window is sampled. A window
+that an earlier run has finished is passed over: its frames are read, so that shots and times stay exact, and nothing
+else is done with them.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from safetensors.torch import save
+
+from dgafvsr.errors import InterruptionError, ModelError
+from dgafvsr.jobs.background import WriteBehind
+from dgafvsr.jobs.fallback import FallbackUpscaler
+from dgafvsr.jobs.job_folder import JobFolder
+from dgafvsr.jobs.manifest import WindowRecord
+from dgafvsr.jobs.outputs import JobOutput
+from dgafvsr.jobs.progress import Meter
+from dgafvsr.jobs.sampling_plan import SamplingPlan
+from dgafvsr.jobs.settings import UpscaleSettings
+from dgafvsr.jobs.upscaler import SCALE
+from dgafvsr.sampling.seams import SeamState
+from dgafvsr.sampling.windows import Window, stream_windows
+from dgafvsr.video.color import to_unit
+from dgafvsr.video.frames import Frame
+from dgafvsr.video.shots import ShotStream
+
+__all__ = ["SampledWindow", "WindowStream"]
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class SampledWindow:
+    """What a window gave out, on its way to the disk."""
+
+    frames: list[Frame]
+    """The frames of the film that it gave out."""
+    pictures: NDArray[Any]
+    """Their pictures, T 4H 4W 3 float in [0, 1]."""
+    record: WindowRecord
+    """Without the checksum of what is still to be written."""
+    state: bytes | None
+    """What the next window needs, as safetensors."""
+
+
+class WindowStream:
+    """Takes a film's shots through the model and into the job folder.
+
+    Args:
+        upscaler: the model.
+        job: where finished windows are.
+        output: what makes pictures of frames and stores them.
+        settings: of the job.
+        plan: how many frames are sampled together, and in which tiles.
+        meter: told of the progress.
+        wants_stop: asked after every step and every frame.
+        first_frame: index in the film of the first frame of the first shot.
+    """
+
+    def __init__(
+        self,
+        upscaler: FallbackUpscaler,
+        job: JobFolder,
+        output: JobOutput,
+        settings: UpscaleSettings,
+        *,
+        plan: SamplingPlan,
+        meter: Meter,
+        wants_stop: Callable[[], bool],
+        first_frame: int,
+    ) -> None:
+        self._upscaler, self._job, self._output, self._settings = upscaler, job, output, settings
+        self._plan, self._meter, self._wants_stop, self._first_frame = plan, meter, wants_stop, first_frame
+
+    def run(self, shots: Iterable[ShotStream]) -> int:
+        """How many frames the shots have; each of them is finished in the job folder.
+
+        Raises:
+            InterruptionError: somebody wants it to stop. What is finished stays finished.
+            ModelError: the model gave NaN or frames of a wrong size.
+            InputError: the source breaks in the middle.
+            ResourceError: the memory or the disk is full.
+        """
+        frames = 0
+        with WriteBehind(self._store) as writer:
+            for shot in shots:
+                self._meter.entered_shot(shot.start)
+                for sampled in self._sample(shot):
+                    writer.put(sampled)
+                    self._meter.finished(sampled.record.frames)
+                frames = self._stop
+        return frames
+
+    def _sample(self, shot: ShotStream) -> Iterator[SampledWindow]:
+        state: SeamState | None = None  # None too where the window before was not sampled in this run
+        state_sha256: str | None = None
+        for window, held in stream_windows(self._watched(shot.frames), self._plan.window, self._plan.overlap):
+            start = shot.start + window.start
+            self._stop = start + window.emitted
+            begun_from = state_sha256 if window.head else None
+            kept = self._job.kept(start, sampled=len(held), shot_start=shot.start, state_sha256=begun_from)
+            if kept is not None:
+                self._meter.skipped(sampled=kept.sampled, emitted=kept.frames)
+                state, state_sha256 = None, kept.state_sha256
+                continue
+            if window.head and state is None:
+                state = self._job.state_before(start)
+            said = len(self._upscaler.warnings)
+            pictures, state = self._run_model(held, window, start, state)
+            content = None if state is None else save(dict(state))
+            state_sha256 = None if content is None else hashlib.sha256(content).hexdigest()
+            record = WindowRecord(
+                start=start,
+                shot_start=shot.start,
+                sampled=len(held),
+                head=window.head,
+                begun_from_sha256=begun_from,
+                frames=window.emitted,
+                state_sha256=state_sha256,
+                reduction=asdict(self._upscaler.reduction),
+                notes=tuple(self._upscaler.warnings[said:]),
+            )
+            yield SampledWindow(frames=held[: window.emitted], pictures=pictures, record=record, state=content)
+
+    def _watched(self, frames: Iterable[Frame]) -> Iterator[Frame]:
+        for frame in frames:
+            self._check_stop()
+            yield frame
+
+    def _check_stop(self) -> None:
+        if self._wants_stop():
+            raise InterruptionError("The job was asked to stop")
+
+    def _worked(self, event: object) -> None:
+        self._meter.worked()
+        self._check_stop()
+
+    def _run_model(
+        self, held: list[Frame], window: Window, start: int, state: SeamState | None
+    ) -> tuple[NDArray[Any], SeamState | None]:
+        """The pictures that the window gives out, T 4H 4W 3 float in [0, 1], and what it leaves to the next."""
+        result = self._upscaler(
+            np.stack([to_unit(frame.pixels) for frame in held]),
+            num_inference_steps=self._settings.steps,
+            seed=self._settings.seed,
+            first_frame=self._first_frame + start,
+            guided=self._settings.guided,
+            state=state if window.head else None,
+            tail=window.tail,
+            tile=self._plan.tile,
+            tile_overlap=self._settings.tile_overlap,
+            output_type="np",
+            on_event=self._worked,
+        )
+        pictures = np.asarray(result.frames)
+        _check_pictures(pictures, held[: window.emitted], self._first_frame + start)
+        return pictures, result.state
+
+    def _store(self, sampled: SampledWindow) -> None:
+        place = self._job.place_for(sampled.record.start)
+        segment = self._output.store(place, sampled.frames, sampled.pictures)
+        self._job.finish(sampled.record.stored_as(segment), sampled.state)
+
+
+def _check_pictures(pictures: NDArray[Any], given: list[Frame], first_frame: int) -> None:
+    expected = (len(given), SCALE * given[0].height, SCALE * given[0].width, 3)
+    if pictures.shape != expected:
+        raise ModelError("The model gave frames of a wrong size", got=pictures.shape, expected=expected)
+    for index, picture in enumerate(pictures, start=first_frame):
+        if not np.isfinite(picture).all():
+            raise ModelError(
+                f"The model gave values that are not numbers (NaN) for frame {index}",
+                expected="finite values",
+                remedy="check the model's weights, or run it in float32",
+            )

@@ -1,0 +1,132 @@
+from dataclasses import replace
+from fractions import Fraction
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from dgafvsr.errors import InputError, OutputError, UsageError
+from dgafvsr.jobs.compare import CompareSettings, compare_films, lay_out
+from dgafvsr.jobs.contact_sheet import PlaceFinder, draw_sheet
+from dgafvsr.video.codecs import EncoderSettings
+from tests.jobs.standins import enlarged, lossless, pixels_of
+from tests.video.films import HEIGHT, WIDTH, listing, pictures, sound_of, times_of, write_film
+
+FRAMES = enlarged(pictures(5))
+TALL, WIDE = 4 * HEIGHT, 4 * WIDTH
+
+
+def changed(frames):
+    """A square of 20 pixels of frame 3 is lighter."""
+    other = frames.copy()
+    other[3, 60:80, 100:120] = np.minimum(other[3, 60:80, 100:120].astype(int) + 60, 255)
+    return other
+
+
+@pytest.fixture
+def films(tmp_path):
+    return lossless(tmp_path / "a.mkv", FRAMES), lossless(tmp_path / "b.mkv", changed(FRAMES))
+
+
+@pytest.mark.parametrize(
+    ("layout", "shape"), [("side", (TALL, 2 * WIDE)), ("stack", (2 * TALL, WIDE)), ("split", (TALL, WIDE))]
+)
+def test_layouts_hold_both_films(films, tmp_path, layout, shape):
+    settings = CompareSettings(layout=layout, encoder=EncoderSettings(codec="ffv1"))
+    summary = compare_films(*films, tmp_path / "out.mkv", settings)
+    made = pixels_of(tmp_path / "out.mkv")
+    assert (summary.frames, made.shape[1:3]) == (5, shape)
+    low = slice(TALL // 4, TALL)  # below the labels
+    if layout == "side":
+        np.testing.assert_array_equal(made[:, low, :WIDE], FRAMES[:, low])
+        np.testing.assert_array_equal(made[:, low, WIDE:], changed(FRAMES)[:, low])
+    elif layout == "stack":
+        np.testing.assert_array_equal(made[:, TALL:][:, low], changed(FRAMES)[:, low])
+    else:
+        np.testing.assert_array_equal(made[:, low, WIDE // 2 + 1 :], changed(FRAMES)[:, low, WIDE // 2 + 1 :])
+        assert (made[:, low, WIDE // 2] == 255).all()
+
+
+def test_labels_are_drawn_into_copies():
+    first, second = FRAMES[0], FRAMES[1]
+    before = first.copy()
+    both = lay_out(first, second, "side", ("input", "dgafvsr, a name that is far too long for this picture"))
+    np.testing.assert_array_equal(first, before)
+    assert (both[:12, :12] != first[:12, :12]).any()
+    assert both.shape == (TALL, 2 * WIDE, 3)
+
+
+def test_smaller_film_is_enlarged_and_times_and_sound_are_the_first(tmp_path):
+    small = write_film(tmp_path / "a.mp4", pictures(5), sound_seconds=0.2)
+    large = lossless(tmp_path / "b.mkv", FRAMES)
+    compare_films(small, large, tmp_path / "out.mp4")
+    assert pixels_of(tmp_path / "out.mp4").shape[1:3] == (TALL, 2 * WIDE)
+    assert times_of(tmp_path / "out.mp4")[0] == times_of(small)[0]
+    assert sound_of(tmp_path / "out.mp4") == sound_of(small)
+
+
+def test_sheet_shows_the_most_different_place_first_of_all(films, tmp_path):
+    summary = compare_films(*films, tmp_path / "out", CompareSettings(sheet=tmp_path / "s.png", reference=films[0]))
+    assert summary.sheet == tmp_path / "s.png"
+    with Image.open(tmp_path / "s.png") as sheet:
+        assert sheet.format == "PNG"
+        assert sheet.width > 3 * 256
+    finder = PlaceFinder(width=WIDE, height=TALL)
+    for index, (a, b) in enumerate(zip(FRAMES, changed(FRAMES), strict=True)):
+        finder.look(index, Fraction(index), (a, b))
+    best = max(finder.places, key=lambda place: place.difference)
+    assert best.frame == 3
+    side = best.crops[0].shape[0]
+    assert best.x <= 100 <= 120 <= best.x + side
+    assert best.y <= 60 <= 80 <= best.y + side
+    np.testing.assert_array_equal(best.crops[1], changed(FRAMES)[3, best.y : best.y + side, best.x : best.x + side])
+
+
+def test_places_are_apart_and_few():
+    rng = np.random.default_rng(0)
+    finder = PlaceFinder(width=160, height=120)
+    for index in range(40):
+        pair = rng.integers(0, 256, (2, 120, 160, 3), dtype=np.uint8)
+        finder.look(index, Fraction(index, 10), tuple(pair))
+    places = finder.places
+    assert 1 < len(places) <= 6
+    side = places[0].crops[0].shape[0]
+    for a in places:
+        for b in places:
+            near = abs(a.seconds - b.seconds) < 1 and abs(a.x - b.x) < side and abs(a.y - b.y) < side
+            assert a is b or not near
+    assert draw_sheet(places, ["a", "b"]).height > len(places) * 100
+
+
+def test_shorter_film_ends_the_comparison_and_is_named(tmp_path):
+    a, b = lossless(tmp_path / "a.mkv", pictures(5)), lossless(tmp_path / "b.mkv", pictures(3))
+    summary = compare_films(a, b, tmp_path / "out")
+    assert summary.frames == 3
+    assert "b.mkv ends after 3 frames" in summary.warnings[0]
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [{"layout": "wipe"}, {"labels": ("a",)}, {"reference": "r.mkv"}, {"sheet": "s.jpg"}],
+)
+def test_settings_out_of_range_are_refused(wrong, tmp_path):
+    paths = {name: tmp_path / value if name in ("reference", "sheet") else value for name, value in wrong.items()}
+    with pytest.raises(UsageError):
+        replace(CompareSettings(), **paths)
+
+
+def test_films_of_other_shapes_are_refused_and_nothing_remains(films, tmp_path):
+    other = lossless(tmp_path / "c.mkv", pictures(5, 48, 48))
+    before = listing(tmp_path)
+    with pytest.raises(InputError, match="another shape"):
+        compare_films(films[0], other, tmp_path / "out.mkv", CompareSettings(sheet=tmp_path / "s.png"))
+    assert listing(tmp_path) == before
+
+
+@pytest.mark.parametrize("name", ["a.mkv", "old.mp4"])
+def test_nothing_is_overwritten(films, tmp_path, name):
+    (tmp_path / "old.mp4").write_text("dear")
+    before = listing(tmp_path)
+    with pytest.raises(OutputError):
+        compare_films(*films, tmp_path / name, CompareSettings(sheet=tmp_path / "s.png"))
+    assert listing(tmp_path) == before

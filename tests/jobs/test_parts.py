@@ -1,0 +1,103 @@
+from fractions import Fraction
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from dgafvsr.errors import InputError, UsageError
+from dgafvsr.jobs.parts import FilmPart, Place, parse_part, parse_place
+from dgafvsr.jobs.settings import UpscaleSettings
+from dgafvsr.jobs.upscale import upscale_file
+from dgafvsr.video.frames import Frame, SourceInfo
+from tests.jobs.standins import MILLISECOND, Nearest, enlarged, lossless, pixels_of
+from tests.jobs.test_shot_plan import shot_list
+from tests.video.films import pictures, times_of, write_film
+
+INFO = SourceInfo(path=Path("a.mkv"), width=4, height=4, frame_rate=Fraction(10), time_base=Fraction(1, 10))
+
+
+def frames(count, first=7):
+    for index in range(count):
+        pixels = np.full((4, 4, 3), index, np.uint8)
+        yield Frame(pixels=pixels, pts=first + index, time_base=Fraction(1, 10), duration=1)
+
+
+@pytest.mark.parametrize(
+    ("text", "place"),
+    [
+        ("2", Place(seconds=Fraction(2))),
+        ("2.5s", Place(seconds=Fraction(5, 2))),
+        ("1:02.5", Place(seconds=Fraction(125, 2))),
+        ("1:00:03", Place(seconds=Fraction(3603))),
+        ("48f", Place(frame=48)),
+    ],
+)
+def test_places_are_times_or_frames(text, place):
+    assert parse_place(text) == place
+
+
+@pytest.mark.parametrize("text", ["", "-1", "1:2:3:4", "two", "3m", "4.5f", "1e3", "٣"])
+def test_other_texts_are_no_places(text):
+    with pytest.raises(UsageError):
+        parse_place(text)
+
+
+@pytest.mark.parametrize("text", ["5", "-", "3-2", "2-2", "0-0", "9f-4f", "-0", "1-2-3"])
+def test_ranges_without_a_frame_are_refused(text):
+    with pytest.raises(UsageError):
+        parse_part(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "first", "values"),
+    [
+        ("0.5-1", 5, [5, 6, 7, 8, 9]),  # counted from the first frame, which is shown at 0.7 s
+        ("0.41-0.7", 5, [5, 6]),
+        ("3f-0.6", 3, [3, 4, 5]),
+        ("17f-", 17, [17, 18, 19]),
+        ("-2f", 0, [0, 1]),
+    ],
+)
+def test_part_is_cut_exactly_and_starts_at_0(text, first, values):
+    index, part = parse_part(text).take(frames(20), INFO)
+    part = list(part)
+    assert index == first
+    assert [int(frame.pixels[0, 0, 0]) for frame in part] == values
+    assert [frame.pts for frame in part] == list(range(len(values)))
+
+
+def test_nothing_is_read_after_the_part():
+    source = frames(20)
+    _, part = FilmPart(stop=Place(frame=4)).take(source, INFO)
+    assert len(list(part)) == 4
+    assert next(source).pts == 7 + 5
+
+
+def test_part_after_the_end_is_an_error():
+    with pytest.raises(InputError, match=r"ends before the range 3 s to the end"):
+        parse_part("3-").take(frames(20), INFO)
+
+
+def test_preview_is_made_without_reading_on(tmp_path, monkeypatch):
+    import dgafvsr.video.reader as room
+
+    film, read = lossless(tmp_path / "a.mkv", pictures(60)), []
+    decode = room.video_frame_to_pixels
+    monkeypatch.setattr(room, "video_frame_to_pixels", lambda *args: read.append(1) or decode(*args))
+    summary = upscale_file(film, tmp_path / "out", Nearest(), UpscaleSettings(part=FilmPart(stop=Place(frame=5))))
+    np.testing.assert_array_equal(pixels_of(tmp_path / "out"), enlarged(pictures(60)[:5]))
+    assert summary.frames == 5
+    assert len(read) == 6
+
+
+def test_part_keeps_noise_shots_and_distances_of_the_film(tmp_path):
+    pts = [40, 73, 106, 173, 973, 1000, 1100, 1300]
+    film = write_film(tmp_path / "a.mkv", pictures(8), pts=pts, time_base=MILLISECOND, sound_seconds=1)
+    upscaler = Nearest()
+    listed = shot_list(tmp_path / "s.json", 0, 5)
+    settings = UpscaleSettings(part=parse_part("2f-7f"), shots=listed)
+    summary = upscale_file(film, tmp_path / "b.mp4", upscaler, settings)
+    assert [call[:2] for call in upscaler.calls] == [(2, 3), (5, 2)]
+    assert times_of(tmp_path / "b.mp4")[0] == [(each - 106) * MILLISECOND for each in pts[2:7]]
+    assert summary.shots == 2
+    assert any("without its sound" in note for note in summary.warnings)

@@ -1,0 +1,316 @@
+"""A job that is stopped anywhere and gone on with gives the same bytes as one that was never stopped."""
+
+import json
+import os
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from dgafvsr.errors import DGAFVSRError, InputError, InterruptionError, ModelError, OutputError, UsageError
+from dgafvsr.jobs.job_folder import JobFolder
+from dgafvsr.jobs.settings import JobSettings, UpscaleSettings
+from dgafvsr.jobs.sizes import OutputSize
+from dgafvsr.jobs.upscale import upscale_file
+from dgafvsr.sampling.windows import plan_windows
+from dgafvsr.video.codecs import EncoderSettings
+from tests.jobs.standins import STEPS, Nearest, Summing, job_of, lossless, pixels_of
+from tests.video.films import listing, pictures, write_film
+from tests.video.test_folders import fill
+
+COUNT, SETTINGS = 14, UpscaleSettings(window=5, overlap=2)
+STARTS = [window.start for window in plan_windows(COUNT, 5, 2)]
+
+
+class BrokenError(Exception):
+    pass
+
+
+def stopping_at(start):
+    def stop(result, first_frame):
+        if first_frame == start:
+            raise BrokenError
+        return result
+
+    return stop
+
+
+@pytest.fixture
+def film(tmp_path):
+    (tmp_path / "in").mkdir()
+    return lossless(tmp_path / "in" / "a.mkv", pictures(COUNT))
+
+
+@pytest.fixture
+def whole(film, tmp_path):
+    """The result of a run that was never stopped."""
+    return pixels_of(upscale_file(film, tmp_path / "in" / "whole", Summing(), SETTINGS).output)
+
+
+def stopped(film, target, start=STARTS[2], settings=SETTINGS, upscaler=Summing):
+    """A job that broke in the window that starts there."""
+    with pytest.raises(BrokenError):
+        upscale_file(film, target, upscaler(spoil=stopping_at(start)), settings)
+    return job_of(target)
+
+
+@pytest.mark.parametrize("start", STARTS[1:])
+def test_resumed_is_uninterrupted_at_every_window(film, whole, tmp_path, start):
+    job = stopped(film, tmp_path / "out", start)
+    assert job.is_dir()
+    assert not (tmp_path / "out").exists()
+    upscaler = Summing()
+    summary = upscale_file(film, tmp_path / "out", upscaler, SETTINGS)
+    assert [call[0] for call in upscaler.calls] == [each for each in STARTS if each >= start]
+    assert (summary.frames, summary.frames_resumed) == (COUNT, start)
+    np.testing.assert_array_equal(pixels_of(tmp_path / "out"), whole)
+    assert sorted(entry.name for entry in tmp_path.iterdir()) == ["in", "out"]
+
+
+@pytest.mark.parametrize("name", ["out.mp4", "out.mkv"])
+def test_resumed_film_is_the_same_file(tmp_path, name):
+    film = write_film(tmp_path / "a.mp4", pictures(COUNT), sound_seconds=0.5, options={"bf": "2"})
+    settings = replace(SETTINGS, encoder=EncoderSettings(options={"preset": "ultrafast"}))
+    upscale_file(film, tmp_path / f"whole-{name}", Summing(), settings)
+    for start in STARTS[1:3]:
+        stopped(film, tmp_path / name, start, settings)
+    upscale_file(film, tmp_path / name, Summing(), settings)
+    assert same_packets(tmp_path / name, tmp_path / f"whole-{name}")
+
+
+def same_packets(a, b):
+    import av
+
+    def packets(path):
+        with av.open(str(path)) as container:
+            return [(p.stream_index, p.pts, p.dts, bytes(p)) for p in container.demux() if p.size]
+
+    return packets(a) == packets(b)
+
+
+def test_the_wish_to_stop_is_met_after_the_step(film, whole, tmp_path):
+    upscaler, told = Summing(), []
+    with pytest.raises(InterruptionError) as caught:
+        upscale_file(film, tmp_path / "out", upscaler, SETTINGS, told.append, wants_stop=lambda: len(told) > 20)
+    assert told[-1].work_done < STEPS * COUNT
+    assert caught.value.exit_code == 130
+    assert "3 finished frames are kept" in caught.value.__notes__[0]
+    assert "the same command goes on" in caught.value.__notes__[0]
+    upscale_file(film, tmp_path / "out", Summing(), SETTINGS)
+    np.testing.assert_array_equal(pixels_of(tmp_path / "out"), whole)
+
+
+def test_a_stop_before_the_first_window_leaves_nothing(film, tmp_path):
+    with pytest.raises(InterruptionError) as caught:
+        upscale_file(film, tmp_path / "out", Nearest(), SETTINGS, wants_stop=lambda: True)
+    assert "nothing is kept" in caught.value.__notes__[0]
+    assert sorted(listing(tmp_path)) == ["in"]
+
+
+def test_progress_of_a_resumed_job_starts_where_it_stopped(film, tmp_path):
+    stopped(film, tmp_path / "out")
+    told = []
+    upscale_file(film, tmp_path / "out", Summing(), SETTINGS, told.append)
+    work = STEPS * sum(window.stop - window.start for window in plan_windows(COUNT, 5, 2))
+    assert told[0].frames_done == 3
+    assert (told[-1].frames_done, told[-1].work_done, told[-1].work_total) == (COUNT, work, work)
+
+
+def spoil_segment(job, start):
+    segment = job / "windows" / f"{start:08d}"
+    file = next(iter(sorted(segment.iterdir()))) if segment.is_dir() else segment
+    content = bytearray(file.read_bytes())
+    content[len(content) // 2] ^= 1
+    file.write_bytes(content)
+
+
+def lose_segment(job, start):
+    segment = job / "windows" / f"{start:08d}"
+    segment.rename(job.parent / "elsewhere")
+
+
+@pytest.mark.parametrize("spoil", [spoil_segment, lose_segment])
+@pytest.mark.parametrize("window", [0, 1, 2])
+def test_damaged_window_is_made_again_with_those_its_state_needs(film, whole, tmp_path, window, spoil):
+    job = stopped(film, tmp_path / "in" / "out", STARTS[3])
+    spoil(job, STARTS[window])
+    upscaler = Summing()
+    summary = upscale_file(film, tmp_path / "in" / "out", upscaler, SETTINGS)
+    # from the start of the shot, because older states are not kept, up to the damage; then what is missing
+    assert [call[0] for call in upscaler.calls] == [*STARTS[: window + 1], *STARTS[3:]]
+    assert any("1 finished windows are damaged" in note for note in summary.warnings)
+    np.testing.assert_array_equal(pixels_of(tmp_path / "in" / "out"), whole)
+
+
+def test_damaged_state_costs_the_shot_and_nothing_else(film, whole, tmp_path):
+    job = stopped(film, tmp_path / "out", STARTS[2])
+    state = next((job / "windows").glob("*.safetensors"))
+    state.write_bytes(state.read_bytes()[:-1])
+    upscaler = Summing()
+    summary = upscale_file(film, tmp_path / "out", upscaler, SETTINGS)
+    assert [call[0] for call in upscaler.calls] == STARTS
+    assert any("state of the last window is damaged" in note for note in summary.warnings)
+    np.testing.assert_array_equal(pixels_of(tmp_path / "out"), whole)
+
+
+def test_windows_that_began_from_another_state_are_made_again(film, whole, tmp_path):
+    job = stopped(film, tmp_path / "out", STARTS[3])
+    record = job / "windows" / f"{STARTS[1]:08d}.json"
+    facts = json.loads(record.read_text())
+    record.write_text(json.dumps(facts | {"begun_from_sha256": "0" * 64}))
+    upscaler = Summing()
+    upscale_file(film, tmp_path / "out", upscaler, SETTINGS)
+    assert STARTS[1] in [call[0] for call in upscaler.calls]
+    np.testing.assert_array_equal(pixels_of(tmp_path / "out"), whole)
+
+
+def test_only_the_newest_state_is_kept(film, tmp_path):
+    job = stopped(film, tmp_path / "out", STARTS[3])
+    assert [file.name for file in (job / "windows").glob("*.safetensors")] == [f"{STARTS[2]:08d}.state.safetensors"]
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"seed": 1}, "seed 1.*seed 0"),
+        ({"steps": 2}, "steps 2.*steps None"),
+        ({"overlap": 1}, "overlap 1.*overlap 2"),
+        ({"window": 6}, "window 6.*window 5"),
+        ({"guided": False}, "guidance False.*guidance True"),
+        ({"size": OutputSize(scale=2)}, "size scale 2.*size scale 4"),
+        ({"detect_shots": False}, "shots one.*shots found"),
+        ({"encoder": EncoderSettings(picture_format="webp")}, "webp.*png"),
+    ],
+)
+def test_changed_setting_is_refused_with_what_changed(film, tmp_path, change, words):
+    job = stopped(film, tmp_path / "out")
+    before, upscaler = sorted(job.rglob("*")), Nearest()
+    with pytest.raises(UsageError, match=f"other settings.*{words}.*--restart"):
+        upscale_file(film, tmp_path / "out", upscaler, replace(SETTINGS, **change))
+    assert (sorted(job.rglob("*")), upscaler.calls) == (before, [])
+
+
+def touched(film):
+    facts = film.stat()
+    os.utime(film, ns=(facts.st_atime_ns, facts.st_mtime_ns + 1))
+
+
+def edited(film):
+    facts, content = film.stat(), bytearray(film.read_bytes())
+    content[-1] ^= 1
+    film.write_bytes(content)
+    os.utime(film, ns=(facts.st_atime_ns, facts.st_mtime_ns))
+
+
+def longer(film):
+    facts = film.stat()
+    film.write_bytes(film.read_bytes() + b"\xec\x81\x00")
+    os.utime(film, ns=(facts.st_atime_ns, facts.st_mtime_ns))
+
+
+@pytest.mark.parametrize(("change", "word"), [(touched, "modified_ns"), (longer, "bytes"), (edited, "sha256")])
+def test_changed_input_is_refused(film, tmp_path, change, word):
+    stopped(film, tmp_path / "out")
+    change(film)
+    with pytest.raises(InputError, match=f"another input.*{word}.*--restart"):
+        upscale_file(film, tmp_path / "out", Summing(), SETTINGS)
+
+
+def test_changed_picture_of_a_folder_is_refused(tmp_path):
+    folder = fill(tmp_path / "in", pictures(COUNT))
+    stopped(folder, tmp_path / "out")
+    touched(folder / sorted(entry.name for entry in folder.iterdir())[3])
+    with pytest.raises(InputError, match="another input"):
+        upscale_file(folder, tmp_path / "out", Summing(), SETTINGS)
+
+
+def test_changed_model_is_refused(film, tmp_path):
+    stopped(film, tmp_path / "out")
+    with pytest.raises(ModelError, match=r"another model.*--restart"):
+        upscale_file(film, tmp_path / "out", Summing(name="other"), SETTINGS)
+
+
+def test_cosmetic_settings_do_not_count(film, whole, tmp_path):
+    stopped(film, tmp_path / "out")
+    (tmp_path / "out").mkdir()
+    changed = replace(SETTINGS, overwrite=True, save_shots=tmp_path / "s.json")
+    assert upscale_file(film, tmp_path / "out", Summing(), changed).frames_resumed == STARTS[2]
+    np.testing.assert_array_equal(pixels_of(tmp_path / "out"), whole)
+
+
+def test_restart_starts_over(film, tmp_path):
+    stopped(film, tmp_path / "out")
+    upscaler = Nearest()
+    settings = UpscaleSettings(window=7, overlap=1, job=JobSettings(restart=True))
+    assert upscale_file(film, tmp_path / "out", upscaler, settings).frames_resumed == 0
+    assert upscaler.calls[0][0] == 0
+    assert sorted(listing(tmp_path)) == ["in", "out"]
+
+
+def test_finished_job_is_kept_on_demand_and_gives_the_output_again(film, whole, tmp_path):
+    settings = replace(SETTINGS, job=JobSettings(folder=tmp_path / "job", keep=True))
+    upscale_file(film, tmp_path / "out", Summing(), settings)
+    upscaler = Summing()
+    summary = upscale_file(film, tmp_path / "again", upscaler, settings)
+    assert (upscaler.calls, summary.frames_resumed) == ([], COUNT)
+    np.testing.assert_array_equal(pixels_of(tmp_path / "again"), whole)
+    assert not job_of(tmp_path / "out").exists()
+
+
+def test_second_process_is_refused(film, tmp_path):
+    job = stopped(film, tmp_path / "out")
+    with JobFolder(job), pytest.raises(OutputError, match="Another process"):
+        upscale_file(film, tmp_path / "out", Summing(), SETTINGS)
+    assert job.is_dir()
+
+
+def test_folder_with_other_things_is_no_job_folder(film, tmp_path):
+    (tmp_path / "dear").mkdir()
+    (tmp_path / "dear" / "letter.txt").write_text("dear")
+    settings = replace(SETTINGS, job=JobSettings(folder=tmp_path / "dear", restart=True))
+    with pytest.raises(OutputError, match=r"not a job folder.*letter\.txt"):
+        upscale_file(film, tmp_path / "out", Nearest(), settings)
+    assert (tmp_path / "dear" / "letter.txt").read_text() == "dear"
+
+
+def test_lost_manifest_is_no_silent_start_from_nothing(film, tmp_path):
+    job = stopped(film, tmp_path / "out")
+    (job / "manifest.json").unlink()
+    with pytest.raises(OutputError, match=r"lost its manifest.*--restart"):
+        upscale_file(film, tmp_path / "out", Summing(), SETTINGS)
+    assert job.is_dir()
+
+
+def test_leftovers_of_a_completed_job_go(film, tmp_path):
+    job = stopped(film, tmp_path / "out")
+    (job / "complete").touch()  # as if the run had been killed between the last rename and the last removal
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "0.png").touch()
+    with pytest.raises(OutputError, match="exists"):
+        upscale_file(film, tmp_path / "out", Summing(), SETTINGS)
+    assert sorted(listing(tmp_path)) == ["in", "out"]
+
+
+def test_error_of_a_job_says_how_to_go_on(film, tmp_path):
+    def spoil(result, first_frame):
+        return result * np.nan if first_frame else result
+
+    with pytest.raises(DGAFVSRError) as caught:
+        upscale_file(film, tmp_path / "out", Nearest(spoil=spoil), SETTINGS)
+    assert caught.value.__notes__ == [
+        f"3 finished frames are kept in {job_of(tmp_path / 'out')}; the same command goes on from there"
+    ]
+
+
+def test_output_that_is_in_the_way_at_the_end_costs_no_work(film, whole, tmp_path):
+    def in_the_way(result, first_frame):
+        (tmp_path / "out").write_text("dear")
+        return result
+
+    with pytest.raises(OutputError, match="exists"):
+        upscale_file(film, tmp_path / "out", Summing(spoil=in_the_way), SETTINGS)
+    (tmp_path / "out").unlink()
+    upscaler = Summing()
+    upscale_file(film, tmp_path / "out", upscaler, SETTINGS)
+    assert upscaler.calls == []
+    np.testing.assert_array_equal(pixels_of(tmp_path / "out"), whole)

@@ -1,0 +1,104 @@
+"""Shots through windows, without a disk: every frame comes out once, in order, with the state of the window before."""
+
+from fractions import Fraction
+from itertools import pairwise
+
+import numpy as np
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from dgafvsr.jobs.fallback import FallbackUpscaler
+from dgafvsr.jobs.progress import Meter
+from dgafvsr.jobs.sampling_plan import SamplingPlan
+from dgafvsr.jobs.settings import UpscaleSettings
+from dgafvsr.jobs.stream import WindowStream
+from dgafvsr.video.frames import Frame
+from dgafvsr.video.segments import Segment
+from dgafvsr.video.shots import ShotStream
+from tests.jobs.standins import STEPS, Nearest, enlarged
+
+TICK = Fraction(1, 24)
+
+
+class Shelf:
+    """Job folder and output at once, in memory."""
+
+    def __init__(self):
+        self.records, self.pictures, self.pts = [], [], []
+
+    def kept(self, start, **facts):
+        return None
+
+    def place_for(self, start):
+        return start
+
+    def store(self, place, frames, pictures):
+        self.pictures += list(pictures)
+        self.pts += [frame.pts for frame in frames]
+        times = tuple(frame.pts for frame in frames)
+        return Segment(path=PathName(place), pts=times, durations=times, sha256="", reordering=0)
+
+    def finish(self, record, state):
+        self.records.append(record)
+
+
+class PathName:
+    def __init__(self, start):
+        self.name = str(start)
+
+
+def frame(index):
+    return Frame(pixels=np.full((16, 18, 3), index % 251, np.uint8), pts=index, time_base=TICK, duration=1)
+
+
+def stream(lengths, window, overlap, first_frame=0, told=None):
+    shelf, upscaler = Shelf(), Nearest()
+    shots, start = [], 0
+    for length in lengths:
+        shots.append(ShotStream(start=start, frames=iter([frame(k) for k in range(start, start + length)])))
+        start += length
+    overlap = min(overlap, window - 1)
+    meter = Meter(
+        sum(lengths), steps=STEPS, window=window, overlap=overlap, listener=None if told is None else told.append
+    )
+    run = WindowStream(
+        FallbackUpscaler(upscaler),
+        shelf,
+        shelf,
+        UpscaleSettings(),
+        plan=SamplingPlan(window=window, overlap=overlap, tile=None),
+        meter=meter,
+        wants_stop=bool,
+        first_frame=first_frame,
+    )
+    return run.run(shots), shelf, upscaler
+
+
+@settings(deadline=None, max_examples=30)
+@given(
+    st.lists(st.integers(1, 40), min_size=1, max_size=4), st.integers(1, 12), st.integers(0, 11), st.integers(0, 1000)
+)
+def test_every_frame_comes_out_once_in_order(lengths, window, overlap, first_frame):
+    count, shelf, upscaler = stream(lengths, window, overlap, first_frame)
+    total, overlap = sum(lengths), min(overlap, window - 1)
+    assert count == total
+    assert shelf.pts == list(range(total))
+    for index, picture in enumerate(shelf.pictures):
+        np.testing.assert_array_equal(np.rint(picture * 255), enlarged(frame(index).pixels[None])[0])
+    assert all(before.stop == after.start for before, after in pairwise(shelf.records))
+    assert all(record.sampled <= window for record in shelf.records)
+    assert [call[0] - first_frame for call in upscaler.calls] == [record.start for record in shelf.records]
+    for before, after in pairwise(shelf.records):
+        same_shot = before.shot_start == after.shot_start
+        assert after.head == (overlap if same_shot else 0)
+        assert after.begun_from_sha256 == (before.state_sha256 if same_shot else None)
+        assert (before.state_sha256 is not None) == (same_shot and overlap > 0)
+
+
+@settings(deadline=None, max_examples=30)
+@given(st.lists(st.integers(1, 30), min_size=1, max_size=3), st.integers(1, 9), st.integers(0, 8))
+def test_progress_ends_at_all_the_work(lengths, window, overlap):
+    told = []
+    _, shelf, _ = stream(lengths, window, overlap, told=told)
+    work = STEPS * sum(record.sampled for record in shelf.records)
+    assert (told[-1].work_done, told[-1].work_total, told[-1].frames_done) == (work, work, sum(lengths))
