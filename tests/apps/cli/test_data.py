@@ -38,6 +38,11 @@ def test_clips_are_degraded(tmp_path, capsys, kind):
         (["degrade", "GT", "LR", "--seed", "-1"], 2),
         (["degrade", "GT", "none/LR"], 1),
         (["degrade", "GT", "GT"], 1),
+        (["pack", "none", "out.tar"], 3),
+        (["pack", "GT", "none/out.tar"], 1),
+        (["pack", "GT", "GT"], 1),
+        (["pack", "GT", "out.tar", "--max-mb", "0"], 2),
+        (["pack", "GT", "out.tar", "--format", "gif"], 2),
     ],
 )
 def test_bad_request_is_one_line_and_writes_nothing(tmp_path, monkeypatch, capsys, words, code):
@@ -51,7 +56,18 @@ def test_bad_request_is_one_line_and_writes_nothing(tmp_path, monkeypatch, capsy
     assert sorted(tmp_path.rglob("*")) == before
 
 
-@pytest.mark.parametrize("name", ["check", "degrade"])
+def test_training_data_is_packed(tmp_path, capsys):
+    write_clip(tmp_path / "data" / "a", smooth_clip(6, 128, 136))
+    write_clip(tmp_path / "data" / "val" / "b", smooth_clip(2, 128, 136))
+    words = ["pack", str(tmp_path / "data"), str(tmp_path / "out.tar"), "--max-mb", "1", "--run-frames", "3"]
+    assert run(["data", *words]) == 0
+    told = capsys.readouterr().out.splitlines()
+    assert "0 photographs and 2 runs (6 frames), quality 95 or better" in told[0]
+    assert told[1] == "1 folders of validation and test material are left out"
+    assert 0 < (tmp_path / "out.tar").stat().st_size <= 1_000_000
+
+
+@pytest.mark.parametrize("name", ["check", "degrade", "pack"])
 def test_every_option_is_documented(name):
     command = typer.main.get_command(app).commands[name]
     assert [parameter.name for parameter in command.params if not getattr(parameter, "help", None)] == []

@@ -49,6 +49,17 @@ def test_neighbour_warped_by_the_flow_is_the_centre(seed):
         assert error.mean() < 1.5
 
 
+@pytest.mark.parametrize("seed", range(3))
+def test_the_flow_to_the_next_frame_is_exact_too(seed):
+    rng = np.random.default_rng(seed)
+    motion = draw_motion(rng, MotionRanges(still_share=0.0, rotation_degrees=4, zoom=0.05), SIDE)
+    sequence = move(texture(), motion, frames=3, side=SIDE)
+    following = torch.from_numpy(sequence.frames[1:]).permute(0, 3, 1, 2).float()
+    here = torch.from_numpy(sequence.frames[:-1]).permute(0, 3, 1, 2).float()
+    carried = warp(following, torch.from_numpy(sequence.flow_to_next), "centered")
+    assert (carried - here)[..., 24:-24, 24:-24].abs().mean() < 1.5
+
+
 def test_objects_have_their_own_flow():
     silhouette = np.zeros((SIDE, SIDE), dtype=np.float32)
     silhouette[20:44, 20:44] = 1

@@ -1,4 +1,4 @@
-"""`dgafvsr data check DIR` and `dgafvsr data degrade IN OUT`: benchmarks on disk."""
+"""`dgafvsr data check DIR`, `degrade IN OUT` and `pack DIR OUT.tar`: benchmarks and training data on disk."""
 
 from __future__ import annotations
 
@@ -7,11 +7,16 @@ from typing import Annotated, cast
 
 import typer
 
+from dgafvsr.apps.cli.progress import CountBar
 from dgafvsr.errors import InputError
 
-__all__ = ["app", "check", "degrade"]
+__all__ = ["app", "check", "degrade", "pack"]
 
-app = typer.Typer(name="data", help="Check benchmark folders and make low-resolution clips.", no_args_is_help=True)
+app = typer.Typer(
+    name="data",
+    help="Check benchmark folders, make low-resolution clips, pack training data.",
+    no_args_is_help=True,
+)
 
 Debug = Annotated[bool, typer.Option("--debug", help="Show tracebacks and library warnings.")]
 
@@ -77,3 +82,54 @@ def degrade(
         overwrite=overwrite,
         on_clip=lambda name, frames: typer.echo(f"{name}: {frames} frames"),
     )
+
+
+@app.command()
+def pack(
+    data: Annotated[
+        Path,
+        typer.Argument(
+            metavar="DIR",
+            help="Training data: photographs, folders of frames, videos, at any depth.",
+            show_default=False,
+        ),
+    ],
+    target: Annotated[Path, typer.Argument(metavar="OUT.tar", help="The file to make.", show_default=False)],
+    max_mb: Annotated[float, typer.Option(metavar="N", help="Bound of the file in megabytes of 1,000,000 bytes.")] = 50,
+    picture_format: Annotated[
+        str,
+        typer.Option("--format", metavar="NAME", help="jpeg (full colour resolution) or webp (smaller)."),
+    ] = "jpeg",
+    clip_share: Annotated[
+        float, typer.Option(metavar="X", help="Share of the space for runs of frames of clips, 0 to 1.")
+    ] = 0.3,
+    run_frames: Annotated[int, typer.Option(metavar="N", help="Frames of a run, at least 2.")] = 16,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an existing file.")] = False,
+    debug: Debug = False,
+) -> None:
+    """Make a training set of bounded size, for machines with a small upload; `--data OUT.tar` trains on it.
+
+    Validation and test material is left out, soft and large pictures are reduced, and where there is no room for all a
+    varied choice is kept. An index says where each picture comes from.
+    """
+    from dgafvsr.training.data.pack_candidates import PackSettings
+    from dgafvsr.training.data.packing import pack as pack_data
+
+    settings = PackSettings(
+        max_mb=max_mb,
+        format=picture_format,  # type: ignore[arg-type]
+        clip_share=clip_share,
+        run_frames=run_frames,
+    )
+    with CountBar("packing") as bar:
+        result = pack_data(data, target, settings, overwrite=overwrite, on_progress=bar)
+    typer.echo(
+        f"{result.path}: {result.size / 1e6:.1f} MB, {result.photos} photographs and {result.runs} runs "
+        f"({result.frames} frames), quality {result.quality} or better"
+    )
+    if result.left_out:
+        typer.echo(f"no room for {result.left_out} photographs and runs")
+    if result.held_out:
+        typer.echo(f"{result.held_out} folders of validation and test material are left out")
+    if result.problems:
+        typer.echo(result.problems)

@@ -1,8 +1,9 @@
 """From an HR picture to the LR frame that a network sees.
 
-The base is the field's: antialiased bicubic to a quarter of the side, rounded to 8 bits. A share of the samples then
-gets a *mild* fault of real video (blur before the reduction, noise, JPEG), so that the packaged model does not fall
-apart outside of the benchmark. One fault is drawn per sequence and applied to all its frames.
+The base is the field's: the evaluation's bicubic reduction, equal to Matlab's. A share of the samples gets a fault of
+real video, so that a model does not fall apart outside of the benchmark: a *mild* one (blur before the reduction,
+noise, JPEG), or the evaluation's *realistic* degradation, which is far stronger. One fault is drawn per sequence and
+applied to all its frames.
 """
 
 from __future__ import annotations
@@ -15,46 +16,66 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
-from torch.nn import functional as F
 
 from dgafvsr.errors import UsageError
-from dgafvsr.models.autoencoder import FACTOR
+from dgafvsr.evaluation.degradations import blur_gaussian, reduce_bicubic
+from dgafvsr.evaluation.realistic import degrade_realistic
 
 __all__ = ["Fault", "draw_fault", "reduce_bicubic", "to_lr"]
 
 
+# The codec takes a third of a realistic degradation's time.
+CODEC_SHARE = 0.3
+
+
 @dataclass(frozen=True, kw_only=True)
 class Fault:
-    """A mild fault and its strength."""
+    """A fault and its strength."""
 
-    kind: Literal["none", "blur", "noise", "jpeg"] = "none"
+    kind: Literal["none", "blur", "noise", "jpeg", "realistic"] = "none"
 
     strength: float = 0.0
-    """blur: sigma in HR pixels; noise: standard deviation in 8-bit levels; jpeg: quality; none: unused."""
+    """blur: sigma in HR pixels; noise: standard deviation in 8-bit levels; jpeg: quality; otherwise unused."""
+
+    codec: bool = False
+    """realistic: the frames also go through a video codec."""
+
+    seed: int = 0
+    """realistic: of its parameters."""
 
 
-def draw_fault(rng: np.random.Generator, *, share: float) -> Fault:
-    """A fault with probability `share` in [0, 1], else none."""
-    if not 0.0 <= share <= 1.0:
-        raise UsageError("the share of degraded samples is out of range", got=share, expected="0 to 1")
-    if rng.random() >= share:
+def draw_fault(rng: np.random.Generator, *, share: float, realistic_share: float = 0.0) -> Fault:
+    """A fault, or none.
+
+    Args:
+        rng: source of the draws.
+        share: probability of a mild fault, 0 to 1.
+        realistic_share: probability of a realistic degradation, 0 to 1 - share.
+
+    Raises:
+        UsageError: the shares are out of range.
+    """
+    if not (0.0 <= share <= 1.0 and 0.0 <= realistic_share <= 1.0 and share + realistic_share <= 1.0):
+        raise UsageError(
+            "the share of degraded samples is out of range",
+            got=f"{share} mild and {realistic_share} realistic",
+            expected="0 to 1, also in sum",
+        )
+    draw = rng.random()
+    if draw < realistic_share:
+        return Fault(kind="realistic", codec=bool(rng.random() < CODEC_SHARE), seed=int(rng.integers(2**31)))
+    if draw >= realistic_share + share:
         return Fault()
     kind = ("blur", "noise", "jpeg")[int(rng.integers(3))]
     low, high = {"blur": (0.4, 1.6), "noise": (1.0, 6.0), "jpeg": (60.0, 95.0)}[kind]
     return Fault(kind=kind, strength=float(rng.uniform(low, high)))  # type: ignore[arg-type]
 
 
-def reduce_bicubic(hr: Tensor) -> Tensor:
-    """N 3 4h 4w in [0, 1] -> N 3 h w: antialiased bicubic x1/4, clamped and rounded to 8-bit levels."""
-    lr = F.interpolate(hr, scale_factor=1 / FACTOR, mode="bicubic", antialias=True, align_corners=False)
-    return (lr.clamp(0, 1) * 255).round() / 255
-
-
 def to_lr(frames: NDArray[np.uint8], fault: Fault, rng: np.random.Generator) -> Tensor:
     """LR frames of a sequence.
 
     Args:
-        frames: T 4h 4w 3 uint8 RGB.
+        frames: T 4h 4w 3 uint8 RGB, h and w at least 2.
         fault: applied to every frame; the noise differs from frame to frame.
         rng: source of the noise.
 
@@ -62,8 +83,10 @@ def to_lr(frames: NDArray[np.uint8], fault: Fault, rng: np.random.Generator) -> 
         T 3 h w in [0, 1], on 8-bit levels.
     """
     hr = torch.from_numpy(np.ascontiguousarray(frames)).permute(0, 3, 1, 2).float() / 255
+    if fault.kind == "realistic":
+        return torch.cat(list(degrade_realistic(hr.split(1), seed=fault.seed, video_codec=fault.codec)))
     if fault.kind == "blur":
-        hr = _blur(hr, fault.strength)
+        hr = blur_gaussian(hr, sigma=fault.strength, radius=max(1, round(3 * fault.strength)))
     lr = reduce_bicubic(hr)
     if fault.kind == "noise":
         noise = torch.from_numpy(rng.standard_normal(lr.shape).astype(np.float32)) * (fault.strength / 255)
@@ -71,15 +94,6 @@ def to_lr(frames: NDArray[np.uint8], fault: Fault, rng: np.random.Generator) -> 
     if fault.kind == "jpeg":
         lr = torch.stack([_jpeg(frame, round(fault.strength)) for frame in lr])
     return lr
-
-
-def _blur(hr: Tensor, sigma: float) -> Tensor:
-    radius = max(1, round(3 * sigma))
-    taps = torch.exp(-0.5 * (torch.arange(-radius, radius + 1) / sigma) ** 2)
-    taps = (taps / taps.sum()).to(hr.dtype)
-    padded = F.pad(hr, (radius,) * 4, mode="replicate").flatten(0, 1).unsqueeze(1)
-    blurred = F.conv2d(F.conv2d(padded, taps.view(1, 1, -1, 1)), taps.view(1, 1, 1, -1))
-    return blurred.view_as(hr)
 
 
 def _jpeg(frame: Tensor, quality: int) -> Tensor:

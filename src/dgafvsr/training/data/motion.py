@@ -4,6 +4,8 @@ Every layer (background, object) moves by a homography M per frame, in pixel coo
 
     frame_{k+1}(M p) = frame_k(p)          hence     flow_to_previous_k(p) = M^{-1} p - p
 
+    frame_k(M^{-1} p) = frame_{k+1}(p)     hence     flow_to_next_k(p) = M p - p
+
 The last frame is the reference: it is a copy of photograph pixels, never interpolated, so the training target is sharp;
 the frames before it are resampled (Lanczos). Covered and uncovered places, where no flow can be right, keep the flow of
 the layer that is seen, as in any real flow field.
@@ -18,7 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dgafvsr.errors import UsageError
-from dgafvsr.training.data.photos import Picture
+from dgafvsr.training.data.blobs import Picture
 
 __all__ = ["MotionRanges", "MotionSequence", "draw_motion", "draw_silhouette", "move"]
 
@@ -60,6 +62,9 @@ class MotionSequence:
 
     flow_to_previous: NDArray[np.float32]
     """T-1 2 S S, (dx, dy) in pixels: frame_{k+1}(p) ~ frame_k(p + flow_k(p))."""
+
+    flow_to_next: NDArray[np.float32]
+    """T-1 2 S S, (dx, dy) in pixels: frame_k(p) ~ frame_{k+1}(p + flow_k(p))."""
 
 
 def draw_motion(rng: np.random.Generator, ranges: MotionRanges, side: int) -> Homography:
@@ -106,26 +111,53 @@ def move(
         foreground: texture H W 3 of at least S, silhouette S S in [0, 1] in the reference frame, and motion per frame.
 
     Returns:
-        T frames of S x S and the exact flow from each to the one before.
+        T frames of S x S and the exact flow from each to the ones before and after.
     """
     if frames < 2:
         raise UsageError("a sequence is too short", got=frames, expected="at least 2 frames")
-    pictures, flows = [], []
-    for index in range(frames):
-        left = frames - 1 - index
-        forth = np.linalg.matrix_power(motion, left)
-        picture = _resample(background, _corner(background, side) @ forth, side).astype(np.float32)
-        flow = _flow(_inverse(motion), side)
-        if foreground is not None:
-            texture, silhouette, own = foreground
-            forth = np.linalg.matrix_power(own, left)
-            cover = _resample(silhouette, forth, side, border=cv2.BORDER_CONSTANT)
-            over = _resample(texture, _corner(texture, side) @ forth, side)
-            picture = picture + np.clip(cover, 0, 1)[:, :, None] * (over - picture)
-            flow = np.where(cover > 0.5, _flow(_inverse(own), side), flow)
-        pictures.append(np.clip(np.rint(picture), 0, 255).astype(np.uint8))
-        flows.append(flow)
-    return MotionSequence(frames=np.stack(pictures), flow_to_previous=np.stack(flows[1:]).astype(np.float32))
+    layers = _Layers(background, motion, foreground, side)
+    rendered = [layers.render(frames - 1 - index) for index in range(frames)]
+    return MotionSequence(
+        frames=np.stack([picture for picture, _ in rendered]),
+        flow_to_previous=np.stack([layers.flow(cover, backwards=True) for _, cover in rendered[1:]]),
+        flow_to_next=np.stack([layers.flow(cover, backwards=False) for _, cover in rendered[:-1]]),
+    )
+
+
+class _Layers:
+    """Background and, perhaps, an object before it, each moving by its own homography."""
+
+    def __init__(
+        self,
+        background: Picture,
+        motion: Homography,
+        foreground: tuple[Picture, NDArray[np.float32], Homography] | None,
+        side: int,
+    ) -> None:
+        self.background, self.foreground, self.side = background, foreground, side
+        self.motions = [motion] if foreground is None else [motion, foreground[2]]
+        self._flows = {
+            backwards: [_flow(_inverse(each) if backwards else each, side) for each in self.motions]
+            for backwards in (True, False)
+        }
+
+    def render(self, left: int) -> tuple[Picture, NDArray[np.float32] | None]:
+        """The frame that is `left` frames before the reference, and how much of it the object covers."""
+        forth = np.linalg.matrix_power(self.motions[0], left)
+        picture = _resample(self.background, _corner(self.background, self.side) @ forth, self.side)
+        if self.foreground is None:
+            return picture, None
+        texture, silhouette, own = self.foreground
+        forth = np.linalg.matrix_power(own, left)
+        cover = np.clip(_resample(silhouette, forth, self.side, border=cv2.BORDER_CONSTANT), 0, 1)
+        over = _resample(texture, _corner(texture, self.side) @ forth, self.side)
+        blended = picture + cover[:, :, None] * (over.astype(np.float32) - picture)
+        return np.clip(np.rint(blended), 0, 255).astype(np.uint8), cover
+
+    def flow(self, cover: NDArray[np.float32] | None, *, backwards: bool) -> NDArray[np.float32]:
+        """2 S S: of the layer that is seen at each pixel."""
+        flows = self._flows[backwards]
+        return flows[0] if cover is None else np.where(cover > 0.5, flows[1], flows[0])
 
 
 def _translation(offset_x: float, offset_y: float | None = None) -> Homography:
@@ -148,8 +180,8 @@ def _resample(source: NDArray, position: Homography, side: int, border: int = cv
     return cv2.warpPerspective(source, position, (side, side), flags=flags, borderMode=border)
 
 
-def _flow(to_previous: Homography, side: int) -> NDArray[np.float64]:
-    """2 side side: where each pixel was in the previous frame, minus where it is."""
+def _flow(to_other: Homography, side: int) -> NDArray[np.float32]:
+    """2 side side: where each pixel was or will be, minus where it is."""
     rows, columns = np.mgrid[0:side, 0:side].astype(np.float64)
-    mapped = np.einsum("ij,jhw->ihw", to_previous, np.stack([columns, rows, np.ones_like(rows)]))
-    return mapped[:2] / mapped[2:] - np.stack([columns, rows])
+    mapped = np.einsum("ij,jhw->ihw", to_other, np.stack([columns, rows, np.ones_like(rows)]))
+    return (mapped[:2] / mapped[2:] - np.stack([columns, rows])).astype(np.float32)
