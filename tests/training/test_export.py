@@ -1,15 +1,24 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
 
 import pytest
+import torch
 
-from dgafvsr.errors import OutputError
+from conftest import TINY_OVERRIDES
+from dgafvsr.errors import OutputError, UsageError
 from dgafvsr.models.autoencoder import ResidualAutoencoder
+from dgafvsr.models.checkpoints import load_parts
 from dgafvsr.models.guidance_unet import GuidanceUNet
 from dgafvsr.models.guided_unet import GuidedUNet
-from dgafvsr.training.export import ModelFolder, model_card, write_model
-from dgafvsr.training.runs import make_scheduler
+from dgafvsr.training.checkpoints import latest_checkpoint, load_checkpoint
+from dgafvsr.training.export import ModelFolder, export_run, write_model
+from dgafvsr.training.model_card import ModelCard
+from dgafvsr.training.own_model import make_scheduler
+from dgafvsr.training.recipes import run
+from dgafvsr.training.runs import RunOptions
 
 
 @pytest.fixture
@@ -24,15 +33,19 @@ def model() -> ModelFolder:
         layers_per_block=1,
         norm_num_groups=4,
     )
+    parts = {
+        "unet": denoiser,
+        "guidance": GuidanceUNet.from_denoiser(denoiser),
+        "vae": ResidualAutoencoder(width=8, encoder_blocks=1, decoder_blocks=1, detail_width=4),
+    }
     return ModelFolder(
-        denoiser=denoiser,
-        guidance=GuidanceUNet.from_denoiser(denoiser),
-        autoencoder=ResidualAutoencoder(width=8, encoder_blocks=1, decoder_blocks=1, detail_width=4),
+        parts=parts,
         scheduler=make_scheduler(),
         warp="centered",
         default_steps=3,
         initial_noise="independent",
-        card=model_card(name="toy", training={"denoiser": "none"}, parameters={"unet": 1_500_000}, notes="A toy."),
+        turns="guided",
+        card=ModelCard(name="toy", parts=parts, licence="CC0").text(),
     )
 
 
@@ -41,8 +54,11 @@ def test_index_names_classes_and_settings(model, tmp_path):
     index = json.loads((tmp_path / "model" / "model_index.json").read_text())
     assert index["_class_name"] == "DGAFVSRPipeline"
     assert (index["warp"], index["default_steps"], index["flow"]) == ("centered", 3, "dis")
+    assert index["turns"] == "guided"
     assert index["unet"] == ["dgafvsr.models.guided_unet", "GuidedUNet"]
-    assert "1.50 M" in (tmp_path / "model" / "README.md").read_text()
+    card = (tmp_path / "model" / "README.md").read_text()
+    assert "| vae | ResidualAutoencoder | 0.01 M |" in card
+    assert "Licence of the weights: CC0." in card
     assert sorted(path.name for path in tmp_path.iterdir()) == ["model"]
 
 
@@ -60,5 +76,40 @@ def test_a_model_is_replaced_and_anything_else_is_kept(model, tmp_path):
 
 def test_exported_networks_keep_their_type(model, tmp_path):
     write_model(tmp_path / "model", model)
-    assert {parameter.dtype for parameter in model.denoiser.parameters()} == {model.denoiser.dtype}
-    assert str(model.denoiser.dtype) == "torch.float32"
+    assert {parameter.dtype for parameter in model.parts["unet"].parameters()} == {model.parts["unet"].dtype}
+    assert str(model.parts["unet"].dtype) == "torch.float32"
+
+
+def test_an_unfinished_run_is_exported_from_its_averaged_weights(data_folder, tmp_path):
+    output = tmp_path / "run"
+    with pytest.raises(UsageError, match="no finished autoencoder"):
+        export_run(output, tmp_path / "model")
+    only = {key: value for key, value in TINY_OVERRIDES.items() if key.startswith("autoencoder.")}
+    run(
+        "autoencoder-tiny",
+        data=data_folder,
+        output=output,
+        overrides={key.partition(".")[2]: value for key, value in only.items()},
+    )
+    with pytest.raises(UsageError, match="no denoiser yet"):
+        export_run(output, tmp_path / "model")
+    overrides = {key.partition(".")[2]: value for key, value in TINY_OVERRIDES.items() if key.startswith("denoiser.")}
+    stopped = run(
+        "denoiser-tiny",
+        data=data_folder,
+        output=output,
+        overrides={**overrides, "velocity.steps": 4000, "velocity.log_every": 1},
+        options=RunOptions(listener=lambda report: report.step == 1 and os.kill(os.getpid(), signal.SIGTERM)),
+    )
+    assert stopped == output
+    export_run(output, tmp_path / "model", licence="CC BY 4.0")
+    parts = load_parts(tmp_path / "model")
+    assert parts.guidance is None
+    assert parts.settings["default_steps"] == 2
+    checkpoint = load_checkpoint(latest_checkpoint(output / "denoiser" / "velocity"))
+    average = checkpoint.group("average")["conv_in.weight"]
+    assert torch.equal(parts.unet.conv_in.weight, average.half().float())
+    card = (tmp_path / "model" / "README.md").read_text()
+    assert f"| denoiser/velocity | {checkpoint.step} of 4,000 | 2 |" in card
+    assert "3 photographs and 1 clips" in card
+    assert "CC BY 4.0" in card

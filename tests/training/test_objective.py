@@ -17,8 +17,16 @@ from dgafvsr.models.prompt import embed_prompt
 from dgafvsr.sampling.ftcm import FTCM
 from dgafvsr.sampling.ogwm import OGWM
 from dgafvsr.sampling.predictions import add_noise, target
-from dgafvsr.training.objective import Diffusion, denoiser_loss, guidance_loss, predict, unrolled, unrolled_guided
-from dgafvsr.training.runs import make_scheduler
+from dgafvsr.training.objective import (
+    Condition,
+    Diffusion,
+    denoiser_errors,
+    guidance_loss,
+    predict,
+    unrolled,
+    unrolled_guided,
+)
+from dgafvsr.training.own_model import make_scheduler
 
 PARITY = Path(os.environ.get("DGAFVSR_PARITY", Path(__file__).parents[3] / "shared" / "parity")) / "dgafvsr"
 
@@ -42,7 +50,7 @@ def tiny_inputs(n: int = 3, frames: int = 2, h: int = 6, w: int = 10) -> dict[st
     return {
         "x0": torch.randn(n, frames, 4, h, w, generator=generator),
         "lr": torch.rand(n, frames, 3, h, w, generator=generator) * 2 - 1,
-        "flow": torch.randn(n, 2, 4 * h, 4 * w, generator=generator),
+        "flow": torch.randn(n, frames - 1, 2, 4 * h, 4 * w, generator=generator),
         "noise": torch.randn(n, frames, 4, h, w, generator=generator),
         "timesteps": torch.tensor([999, 400, 5])[:n],
     }
@@ -57,7 +65,7 @@ def test_guidance_loss_equals_the_authors_step():
     codec = LatentCodec(parts.vae)
     gt, lr = ref["gt"], ref["lr"]
     x0 = codec.encode(gt[0], lr[0])[None]
-    flow = load_file(PARITY / "reference.safetensors")["flow_forward"][0][None]
+    flow = load_file(PARITY / "reference.safetensors")["flow_forward"][0][None, None]
     result = guidance_loss(
         parts.unet,
         FTCM(network=guidance, ogwm=OGWM(convention="released")),
@@ -67,7 +75,7 @@ def test_guidance_loss_equals_the_authors_step():
         flow=flow,
         noise=torch.stack([ref["noise_neighbor"], ref["noise"]], dim=1),
         timesteps=ref["timesteps"].long(),
-        prompt_embeds=embed_prompt(parts.text_encoder, parts.tokenizer),
+        condition=Condition(prompt_embeds=embed_prompt(parts.text_encoder, parts.tokenizer)),
     )
     # Two implementations in float32: rounding only.
     torch.testing.assert_close(result.aligned, ref["guidance_latent"], atol=1e-5, rtol=1e-4)
@@ -95,9 +103,9 @@ def test_untrained_guidance_leaves_the_frozen_denoiser_as_it_is():
     ftcm = FTCM(network=GuidanceUNet.from_denoiser(denoiser), ogwm=OGWM())
     diffusion = Diffusion.of(make_scheduler(), 4)
     inputs = tiny_inputs()
-    guided = guidance_loss(denoiser, ftcm, diffusion, **inputs).loss
+    guided = guidance_loss(denoiser, ftcm, diffusion, **inputs).errors
     centre = {key: inputs[key][:, 1] for key in ("x0", "lr", "noise")}
-    assert torch.equal(guided, denoiser_loss(denoiser, diffusion, **centre, timesteps=inputs["timesteps"]))
+    assert torch.equal(guided, denoiser_errors(denoiser, diffusion, **centre, timesteps=inputs["timesteps"]))
 
 
 def test_denoiser_loss_is_the_squared_error_of_v():
@@ -107,8 +115,8 @@ def test_denoiser_loss_is_the_squared_error_of_v():
     alpha_bar = diffusion.alpha_bar(times)
     v = predict(denoiser, add_noise(x0, noise, alpha_bar), lr, times)
     expected = F.mse_loss(v, target(x0, noise, alpha_bar, "v_prediction"))
-    loss = denoiser_loss(denoiser, diffusion, x0=x0, lr=lr, noise=noise, timesteps=times)
-    torch.testing.assert_close(loss, expected)
+    errors = denoiser_errors(denoiser, diffusion, x0=x0, lr=lr, noise=noise, timesteps=times)
+    torch.testing.assert_close(errors.mean(), expected)
 
 
 @pytest.mark.parametrize("steps", [1, 3])
@@ -132,9 +140,8 @@ def test_unrolled_guided_sampler_with_untrained_guidance_is_every_frame_alone():
     ftcm = FTCM(network=GuidanceUNet.from_denoiser(denoiser), ogwm=OGWM())
     diffusion = Diffusion.of(make_scheduler(), 2)
     inputs = tiny_inputs(frames=3)
-    flow = inputs["flow"][:, None].expand(-1, 2, -1, -1, -1)
     with torch.no_grad():
-        result = unrolled_guided(denoiser, ftcm, diffusion, lr=inputs["lr"], flow=flow, noise=inputs["noise"])
+        result = unrolled_guided(denoiser, ftcm, diffusion, lr=inputs["lr"], flow=inputs["flow"], noise=inputs["noise"])
         for k in range(3):
             alone = unrolled(denoiser, diffusion, lr=inputs["lr"][:, k], noise=inputs["noise"][:, k])
             torch.testing.assert_close(result[:, k], alone)

@@ -2,7 +2,8 @@ from __future__ import annotations
 
 import torch
 
-from dgafvsr.training.perceptual import grid_loss, random_window
+from dgafvsr.training.draws import Draws
+from dgafvsr.training.perceptual import grid_loss, random_windows
 
 
 def test_grid_loss_sees_a_repeated_pattern_and_not_detail():
@@ -14,10 +15,12 @@ def test_grid_loss_sees_a_repeated_pattern_and_not_detail():
     assert grid_loss(target + detail, target) < 0.2 * grid_loss(target + pattern, target)
 
 
-def test_windows_are_the_same_in_every_picture():
+def test_windows_are_the_same_in_every_picture_and_belong_to_the_sample():
     picture = torch.arange(2 * 3 * 20 * 30.0).view(2, 3, 20, 30)
-    first, second = random_window(picture, picture + 1, side=8, generator=torch.Generator().manual_seed(0))
+    first, second = random_windows(picture, picture + 1, side=8, draws=Draws(0, [4, 5]))
     assert first.shape == (2, 3, 8, 8)
     assert torch.equal(first + 1, second)
-    whole = random_window(picture, side=20, generator=torch.Generator())
+    (alone,) = random_windows(picture[1:], side=8, draws=Draws(0, [5]))
+    assert torch.equal(alone, first[1:])
+    whole = random_windows(picture, side=20, draws=Draws(0, [4, 5]))
     assert whole[0] is picture

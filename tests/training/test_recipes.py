@@ -8,7 +8,8 @@ import torch
 from conftest import TINY_OVERRIDES
 from dgafvsr.errors import InputError, UsageError
 from dgafvsr.models.checkpoints import load_parts
-from dgafvsr.training.recipes import RECIPES, TINY, run, with_overrides
+from dgafvsr.training.recipes import RECIPES, TINY, run
+from dgafvsr.training.runs import RunOptions
 
 
 @pytest.fixture(scope="module")
@@ -16,9 +17,10 @@ def finished(data_folder, tmp_path_factory):
     """A whole chain at toy size, stopped once and continued: (run folder, model folder, reports)."""
     output = tmp_path_factory.mktemp("run")
     reports = []
-    options = {"data": data_folder, "output": output, "overrides": TINY_OVERRIDES, "listener": reports.append}
-    assert run("tiny", max_minutes=0.0, **options) == output
-    model = run("tiny", **options)
+    made = {"data": data_folder, "output": output, "overrides": TINY_OVERRIDES}
+    assert run("tiny", options=RunOptions(max_minutes=0.0, listener=reports.append), **made) == output
+    assert (output / "autoencoder" / "recipe.json").exists()
+    model = run("tiny", options=RunOptions(listener=reports.append), **made)
     return output, model, reports
 
 
@@ -31,6 +33,7 @@ def test_chain_writes_a_complete_half_precision_model(finished):
         "default_steps": 2,
         "flow": "dis",
         "initial_noise": "shared",
+        "turns": "unguided",
     }
     assert parts.guidance is not None
     assert parts.scheduler.config.rescale_betas_zero_snr
@@ -42,6 +45,7 @@ def test_chain_writes_a_complete_half_precision_model(finished):
         "model_index.json",
         "scheduler/scheduler_config.json",
         *(f"{part}/{name}" for part in ("unet", "guidance", "vae") for name in ("config.json", weights)),
+        *(f"training/{stage}.json" for stage in ("autoencoder", "denoiser", "guidance")),
     }
     from safetensors.torch import load_file
 
@@ -49,13 +53,13 @@ def test_chain_writes_a_complete_half_precision_model(finished):
 
 
 def test_measured_latents_have_unit_variance(finished, data_folder):
-    from dgafvsr.training.data.photos import PhotoLibrary
+    from dgafvsr.training.data.library import open_data
     from dgafvsr.training.data.samples import PictureSamples
     from dgafvsr.training.stage_autoencoder import measure_latents
 
     output, _, _ = finished
     vae = load_parts(output / "model").vae
-    data = PictureSamples(PhotoLibrary(data_folder / "photos"), side=32)
+    data = PictureSamples(open_data(data_folder).pictures, side=32)
     mean, std = measure_latents(vae, data)
     assert max(abs(value) for value in mean) < 0.05  # float16 weights
     assert all(0.95 < value < 1.05 for value in std)
@@ -95,34 +99,50 @@ def test_a_stage_needs_the_one_before(data_folder, tmp_path):
         run("denoiser-tiny", data=data_folder, output=tmp_path)
 
 
-def test_missing_photographs_are_refused_before_anything_is_written(tmp_path):
-    with pytest.raises(InputError, match="no training photographs"):
+def test_missing_data_is_refused_before_anything_is_written(tmp_path):
+    with pytest.raises(InputError, match="no training data"):
         run("tiny", data=tmp_path / "nothing", output=tmp_path / "run")
     assert not (tmp_path / "run").exists()
 
 
-def test_unknown_recipes_and_fields_are_refused(tmp_path):
+def test_missing_validation_clips_are_refused_before_anything_is_written(data_folder, tmp_path):
+    with pytest.raises(InputError, match="does not exist"):
+        run("tiny", data=data_folder, output=tmp_path / "run", options=RunOptions(val=tmp_path / "none"))
+    assert not (tmp_path / "run").exists()
+
+
+def test_unknown_recipes_are_refused(tmp_path):
     with pytest.raises(UsageError, match="no training recipe huge"):
         run("huge", data=tmp_path, output=tmp_path)
-    with pytest.raises(UsageError, match=r"no field denoiser\.velocity\.stepz"):
-        with_overrides(TINY, {"denoiser.velocity.stepz": 1})
-    with pytest.raises(UsageError, match="another type"):
-        with_overrides(TINY, {"denoiser.velocity.steps": "many"})
-    with pytest.raises(UsageError, match="steps is too small"):
-        with_overrides(TINY, {"denoiser.velocity.steps": 0})
 
 
-def test_overrides_replace_one_field_and_leave_the_original():
-    changed = with_overrides(TINY, {"guidance.sampler": None, "autoencoder.loss.latent_noise": 0})
-    assert changed.guidance.sampler is None
-    assert changed.autoencoder.loss.latent_noise == 0.0
-    assert changed.denoiser == TINY.denoiser
-    assert TINY.guidance.sampler is not None
+def test_every_recipe_is_made_and_described():
+    assert list(RECIPES) == [
+        "autoencoder-tiny",
+        "denoiser-tiny",
+        "guidance-tiny",
+        "tiny",
+        "guidance-sdx4",
+        "stablevsr",
+        "ablation",
+    ]
+    for entry in RECIPES.values():
+        assert entry.what
+        assert entry.budget
+        assert entry.make() == entry.make()
+    assert RECIPES["denoiser-tiny"].make() is TINY.denoiser
 
 
-def test_stage_recipes_are_those_of_the_chain():
-    assert list(RECIPES) == ["autoencoder-tiny", "denoiser-tiny", "guidance-tiny", "tiny"]
-    assert RECIPES["denoiser-tiny"] is TINY.denoiser
+def test_the_papers_recipe_has_the_papers_numbers():
+    recipe = RECIPES["guidance-sdx4"].make()
+    trainer = recipe.velocity
+    assert (trainer.batch_size, trainer.learning_rate, trainer.weight_decay, trainer.clip_norm) == (32, 5e-5, 1e-2, 1.0)
+    assert (trainer.schedule, trainer.warmup_steps, trainer.average_decay) == ("constant", 0, 0.0)
+    assert (recipe.pairs.side, recipe.pairs.clip_share, recipe.pairs.fault_share) == (256, 1.0, 0.0)
+    assert recipe.warp == "released"
+    ours = (recipe.guided_neighbor_share, recipe.shared_noise_share, recipe.sampler_share)
+    assert ours == (0, 0, 0)
+    assert (recipe.zero_condition, recipe.aligned_lr) == (False, False)
 
 
 def test_both_calls_of_one_command_train_the_same(data_folder, tmp_path):

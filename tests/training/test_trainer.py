@@ -1,66 +1,65 @@
 from __future__ import annotations
 
+import errno
 import json
+import os
+import signal
 from dataclasses import replace
 
 import pytest
 import torch
+from safetensors.torch import load_file
 from torch import nn
-from torch.nn import functional as F
-from torch.utils.data import Dataset
+from toys import CONFIG, Numbers, ToyStage
 
 from dgafvsr.errors import ModelError, ResourceError, UsageError
-from dgafvsr.training.checkpoints import load_checkpoint
-from dgafvsr.training.trainer import Stage, TrainerConfig, learning_rate_at, train
-
-CONFIG = TrainerConfig(
-    steps=6, batch_size=3, learning_rate=1e-2, warmup_steps=2, precision="no", checkpoint_every=2, log_every=1
-)
-
-
-class Numbers(Dataset[dict[str, torch.Tensor]]):
-    """Sample `index` is a function of the index alone; `seen` records the order."""
-
-    def __init__(self) -> None:
-        self.seen: list[int] = []
-
-    def __getitem__(self, index: int) -> dict[str, torch.Tensor]:
-        self.seen.append(index)
-        return {"x": torch.randn(5, generator=torch.Generator().manual_seed(index))}
+from dgafvsr.training import checkpoints
+from dgafvsr.training.checkpoints import checkpoint_file, latest_checkpoint, load_checkpoint
+from dgafvsr.training.draws import Draws
+from dgafvsr.training.stage import Stage
+from dgafvsr.training.trainer import TrainOptions, train
 
 
-class ToyStage(Stage):
-    def __init__(self, scale: float = 1.0) -> None:
-        super().__init__()
-        with torch.random.fork_rng():
-            torch.manual_seed(0)
-            self.trained = nn.Linear(5, 5)
-        self.data = Numbers()
-        self.scale = scale
-
-    def forward(self, batch, generator):
-        noise = torch.randn(batch["x"].shape, generator=generator)
-        return {"loss": F.mse_loss(self.trained(batch["x"] + 0.1 * noise), batch["x"]) * self.scale}
+def numbers(levels):
+    """Levels without samples as -1."""
+    return [-1 if level is None else level for level in levels]
 
 
-def reports_of(folder, stage: Stage, config: TrainerConfig = CONFIG, **options):
+def reports_of(folder, stage: Stage, config=CONFIG, **options):
     reports = []
-    result = train(stage, config, folder=folder, name="toy", listener=reports.append, **options)
+    options = TrainOptions(listener=reports.append, **options)
+    result = train(stage, config, folder=folder, name="toy", options=options)
     return reports, result
 
 
-def test_a_stopped_run_continues_exactly(tmp_path):
+@pytest.mark.parametrize(
+    "changes", [{}, {"micro_batch": 2, "workers": 1}, {"precision": "fp16"}], ids=["plain", "accumulation", "fp16"]
+)
+def test_a_stopped_run_continues_exactly(tmp_path, changes):
+    config = replace(CONFIG, **changes)
     whole, whole_stage = tmp_path / "whole", ToyStage()
     parts, resumed_stage = tmp_path / "parts", ToyStage()
-    expected, _ = reports_of(whole, whole_stage)
-    first, stopped = reports_of(parts, ToyStage(), max_minutes=0.0)
+    expected, _ = reports_of(whole, whole_stage, config)
+    first, stopped = reports_of(parts, ToyStage(), config, max_minutes=0.0)
     assert (stopped.step, stopped.finished) == (1, False)
-    rest, finished = reports_of(parts, resumed_stage)
+    rest, finished = reports_of(parts, resumed_stage, config)
     assert (finished.step, finished.finished) == (6, True)
     assert [report.losses for report in first + rest] == [report.losses for report in expected]
-    assert resumed_stage.data.seen == whole_stage.data.seen[3:]
+    if not config.workers:  # which keep what they see to themselves
+        assert resumed_stage.data.seen == whole_stage.data.seen[4:]
     for name, value in whole_stage.trained.state_dict().items():
         assert torch.equal(value, resumed_stage.trained.state_dict()[name])
+
+
+def test_accumulated_micro_batches_are_the_batch(tmp_path):
+    whole, parts = ToyStage(), ToyStage()
+    expected, _ = reports_of(tmp_path / "whole", whole)
+    found, _ = reports_of(tmp_path / "parts", parts, replace(CONFIG, micro_batch=1))
+    for one, other in zip(expected, found, strict=True):
+        assert one.losses["loss"] == pytest.approx(other.losses["loss"], rel=1e-5)
+        assert numbers(one.noise_levels) == pytest.approx(numbers(other.noise_levels), rel=1e-5)
+    # the same sums in another order
+    torch.testing.assert_close(whole.trained.weight, parts.trained.weight, atol=1e-6, rtol=1e-5)
 
 
 def test_a_finished_run_is_not_trained_again(tmp_path):
@@ -75,7 +74,7 @@ def test_a_finished_run_is_not_trained_again(tmp_path):
 def test_one_batch_is_learned(tmp_path):
     class OneBatch(Numbers):
         def __getitem__(self, index):
-            return super().__getitem__(index % 3)
+            return super().__getitem__(index % 4)
 
     stage = ToyStage()
     stage.data = OneBatch()
@@ -86,11 +85,33 @@ def test_one_batch_is_learned(tmp_path):
 def test_the_average_of_the_weights_is_what_is_left(tmp_path):
     stage = ToyStage()
     train(stage, CONFIG, folder=tmp_path, name="toy")
-    checkpoint = load_checkpoint(tmp_path / "checkpoint.safetensors")
+    checkpoint = load_checkpoint(latest_checkpoint(tmp_path))
     assert checkpoint.step == 6
     assert torch.equal(stage.trained.weight, checkpoint.group("average")["weight"])
     assert not torch.equal(stage.trained.weight, checkpoint.group("trained")["weight"])
     assert set(checkpoint.group("exp_avg")) == {"weight", "bias"}
+
+
+@pytest.mark.parametrize(("keep", "steps"), [(1, [6]), (2, [4, 6]), (9, [2, 4, 6])])
+def test_the_last_checkpoints_are_kept(tmp_path, keep, steps):
+    reports_of(tmp_path, ToyStage(), keep=keep)
+    assert sorted(tmp_path.glob("checkpoint*")) == [checkpoint_file(tmp_path, step) for step in steps]
+
+
+def test_a_polite_kill_saves_and_returns(tmp_path):
+    class Killed(Numbers):
+        def __getitem__(self, index):
+            if index == 9:  # of the third step
+                os.kill(os.getpid(), signal.SIGTERM)
+            return super().__getitem__(index)
+
+    before = signal.getsignal(signal.SIGTERM)
+    stage = ToyStage()
+    stage.data = Killed()
+    _, result = reports_of(tmp_path, stage)
+    assert not result.finished
+    assert load_checkpoint(latest_checkpoint(tmp_path)).step == result.step == 3
+    assert signal.getsignal(signal.SIGTERM) == before
 
 
 def test_losses_are_logged_as_json_lines(tmp_path):
@@ -98,43 +119,146 @@ def test_losses_are_logged_as_json_lines(tmp_path):
     lines = [json.loads(line) for line in (tmp_path / "losses.jsonl").read_text().splitlines()]
     assert [line["step"] for line in lines] == [3, 6] == [report.step for report in reports]
     assert lines[0]["losses"] == reports[0].losses
+    assert reports[0].samples_per_second == pytest.approx(4 / reports[0].seconds_per_step)
 
 
-def test_a_loss_that_is_no_number_stops_and_keeps_the_checkpoint(tmp_path):
+def test_losses_are_told_by_noise_level(tmp_path):
+    reports, _ = reports_of(tmp_path, ToyStage(), replace(CONFIG, steps=1))
+    stage = ToyStage()
+    samples = [Numbers()[index]["x"] for index in range(4)]
+    levels = [[] for _ in range(5)]
+    for index, x in enumerate(samples):
+        draws = Draws(0, [index])
+        error = (stage.trained(x + 0.1 * draws.normal(5)[0]) - x).square().mean()
+        levels[int(draws.integers(1000)) // 200].append(float(error.detach()))
+    expected = tuple(sum(level) / len(level) if level else None for level in levels)
+    assert numbers(reports[0].noise_levels) == pytest.approx(numbers(expected), rel=1e-5)
+
+
+def test_tensorboard_has_every_number(tmp_path):
+    events = pytest.importorskip("tensorboard.backend.event_processing.event_accumulator")
+    reports, _ = reports_of(tmp_path, ToyStage())
+    found = events.EventAccumulator(str(tmp_path / "tensorboard"))
+    found.Reload()
+    assert {"loss/loss", "training/learning rate", "training/samples per second"} <= set(found.Tags()["scalars"])
+    assert any(tag.startswith("noise level/") for tag in found.Tags()["scalars"])
+    values = [event.value for event in found.Scalars("loss/loss")]
+    assert values == pytest.approx([report.losses["loss"] for report in reports], rel=1e-6)
+
+
+@pytest.mark.parametrize("scale", [float("inf"), float("nan")])
+def test_a_loss_that_is_no_number_stops_with_its_batch_saved(tmp_path, scale):
     reports_of(tmp_path, ToyStage(), max_minutes=0.0)
-    with pytest.raises(ResourceError, match="not finite at step 1"):
-        reports_of(tmp_path, ToyStage(scale=float("inf")))
-    assert load_checkpoint(tmp_path / "checkpoint.safetensors").step == 1
+    stage = ToyStage(scale=scale)
+    with pytest.raises(ResourceError, match=r"not finite at step 1.*failure-000001\.safetensors"):
+        reports_of(tmp_path, stage)
+    checkpoint = load_checkpoint(latest_checkpoint(tmp_path))
+    assert checkpoint.step == 1
+    assert torch.equal(stage.trained.weight, checkpoint.group("trained")["weight"])
+    saved = load_file(tmp_path / "failure-000001.safetensors")
+    assert saved["samples"].tolist() == [4, 5, 6, 7]
+    assert torch.equal(saved["batch.x"], torch.stack([Numbers()[index]["x"] for index in range(4, 8)]))
+    generator = torch.Generator()
+    generator.set_state(saved["generators"][2].clone())
+    assert torch.equal(torch.randn(3, generator=generator), Draws(0, [6]).normal(3)[0])
+
+
+def test_gradients_that_are_no_numbers_stop_too(tmp_path):
+    class Steep(ToyStage):
+        def forward(self, batch, draws):
+            zero = self.trained(batch["x"]).sum() * 0
+            return {"loss": (zero + 0).abs().sqrt()}  # sqrt has no slope at 0: 0 times infinity
+
+    with pytest.raises(ResourceError, match="not finite at step 0"):
+        reports_of(tmp_path, Steep())
+
+
+@pytest.mark.parametrize("what", ["disk_usage", "save_file"])
+def test_a_full_disk_is_told_and_the_old_checkpoint_survives(tmp_path, monkeypatch, what):
+    reports_of(tmp_path, ToyStage(), max_minutes=0.0)
+    if what == "disk_usage":
+        monkeypatch.setattr(checkpoints.shutil, "disk_usage", lambda folder: type("Usage", (), {"free": 100}))
+    else:
+
+        def full(tensors, path, metadata):
+            path.write_bytes(b"half")
+            raise OSError(errno.ENOSPC, "No space left on device")
+
+        monkeypatch.setattr(checkpoints, "save_file", full)
+    with pytest.raises(ResourceError, match=r"disk is full.*checkpoint-000001\.safetensors is intact"):
+        reports_of(tmp_path, ToyStage())
+    assert [path.name for path in tmp_path.glob("checkpoint*")] == ["checkpoint-000001.safetensors"]
+    assert load_checkpoint(latest_checkpoint(tmp_path)).step == 1
 
 
 def test_a_damaged_checkpoint_is_named(tmp_path):
-    (tmp_path / "checkpoint.safetensors").write_bytes(b"\x00" * 20)
-    with pytest.raises(ModelError, match=r"checkpoint\.safetensors"):
+    (tmp_path / "checkpoint-000004.safetensors").write_bytes(b"\x00" * 20)
+    with pytest.raises(ModelError, match=r"checkpoint-000004\.safetensors"):
         train(ToyStage(), CONFIG, folder=tmp_path, name="toy")
 
 
-def test_bf16_trains_float32_weights(tmp_path):
+def test_a_checkpoint_of_another_network_is_refused(tmp_path):
+    train(ToyStage(), CONFIG, folder=tmp_path, name="toy")
+    other = ToyStage()
+    other.trained = nn.Linear(5, 6)
+    with pytest.raises(ModelError, match=r"of another network.*bias: \(5,\)"):
+        train(other, CONFIG, folder=tmp_path, name="toy")
+
+
+def test_the_only_checkpoint_of_older_runs_is_read(tmp_path):
+    reports_of(tmp_path, ToyStage(), max_minutes=0.0)
+    latest_checkpoint(tmp_path).rename(tmp_path / "checkpoint.safetensors")
+    reports, _ = reports_of(tmp_path, ToyStage())
+    assert [report.step for report in reports] == [2, 3, 4, 5, 6]
+
+
+@pytest.mark.parametrize("precision", ["bf16", "fp16"])
+def test_half_precision_trains_float32_weights(tmp_path, precision):
     stage = ToyStage()
-    reports, _ = reports_of(tmp_path, stage, replace(CONFIG, precision="bf16"))
+    reports, _ = reports_of(tmp_path, stage, replace(CONFIG, precision=precision))
     assert stage.trained.weight.dtype == torch.float32
     exact, _ = reports_of(tmp_path / "exact", ToyStage())
     assert reports[0].losses["loss"] == pytest.approx(exact[0].losses["loss"], rel=2e-2)
 
 
-def test_learning_rate_rises_then_falls_to_its_share():
-    config = replace(CONFIG, steps=100, warmup_steps=10, final_rate=0.1)
-    rates = [learning_rate_at(step, config) for step in range(100)]
-    assert rates[0] == pytest.approx(1e-3)
-    assert max(rates) == pytest.approx(1e-2)
-    assert rates[10:] == sorted(rates[10:], reverse=True)
-    assert rates[-1] == pytest.approx(1e-3, rel=0.01)
-    constant = replace(config, warmup_steps=0, final_rate=1.0)
-    assert {learning_rate_at(step, constant) for step in (0, 50, 99)} == {1e-2}
+def test_scaled_gradients_that_overflow_only_skip_their_step(tmp_path):
+    class Once(ToyStage):
+        def forward(self, batch, draws):
+            losses = super().forward(batch, draws)
+            # the first scale is 2^16: this loss is finite, its scaled gradient is not
+            losses["loss"] = losses["loss"] * (1e35 if self.data.seen[-1] < 4 else 1.0)
+            return losses
+
+    stage, start = Once(), ToyStage()
+    reports, result = reports_of(tmp_path, stage, replace(CONFIG, precision="fp16"))
+    assert result.finished
+    assert load_checkpoint(latest_checkpoint(tmp_path)).notes["updates"] == "5"
+    assert not torch.equal(stage.trained.weight, start.trained.weight)
+    assert len(reports) == 6
 
 
-@pytest.mark.parametrize(
-    ("field", "value"), [("steps", 0), ("batch_size", 0), ("learning_rate", 0.0), ("average_decay", 1.0)]
-)
-def test_impossible_settings_are_refused(field, value):
-    with pytest.raises(UsageError, match=field):
-        replace(CONFIG, **{field: value})
+def test_frozen_networks_stay_in_eval_mode():
+    stage = ToyStage()
+    stage.frozen = nn.Dropout()
+    stage.train()
+    assert (stage.trained.training, stage.frozen.training, stage.training) == (True, False, False)
+
+
+def test_gradient_checkpointing_needs_a_network_that_can(tmp_path):
+    with pytest.raises(UsageError, match="gradient_checkpointing is not possible"):
+        train(ToyStage(), replace(CONFIG, gradient_checkpointing=True), folder=tmp_path, name="toy")
+
+
+def test_validation_sees_the_average_and_training_goes_on_undisturbed(tmp_path):
+    seen = []
+
+    def validate(stage, *, name, step, folder):
+        seen.append((step, stage.trained.weight.detach().clone(), stage.trained.training))
+
+    stage = ToyStage()
+    with_validation, _ = reports_of(tmp_path / "a", stage, replace(CONFIG, validate_every=4), validate=validate)
+    without, _ = reports_of(tmp_path / "b", ToyStage())
+    assert [report.losses for report in with_validation] == [report.losses for report in without]
+    assert [(step, training) for step, _, training in seen] == [(4, False), (6, False)]
+    averages = [load_checkpoint(checkpoint_file(tmp_path / "a", step)).group("average")["weight"] for step in (4, 6)]
+    assert all(torch.equal(value, average) for (_, value, _), average in zip(seen, averages, strict=True))

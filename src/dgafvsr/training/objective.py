@@ -8,7 +8,7 @@
 Frame and neighbour share t and have noise of their own. The unrolled versions run the sampler itself (deterministic
 DDIM) instead of one step of it, so that a loss can be put on what a user sees.
 
-Networks are called through the same `FTCM` and `predictions` as at inference.
+Networks are called through the same guidance and `predictions` as at inference.
 """
 
 from __future__ import annotations
@@ -21,14 +21,15 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from dgafvsr.models.guided_unet import GuidanceResiduals, GuidedUNet
-from dgafvsr.sampling.ftcm import FTCM
+from dgafvsr.models.guided_unet import EncoderResiduals, GuidanceResiduals, GuidedUNet
 from dgafvsr.sampling.predictions import PredictionType, add_noise, check_prediction_type, target, to_x0
+from dgafvsr.sampling.sampler import Guidance
 
 __all__ = [
+    "Condition",
     "Diffusion",
     "GuidanceLoss",
-    "denoiser_loss",
+    "denoiser_errors",
     "guidance_loss",
     "predict",
     "unrolled",
@@ -49,6 +50,9 @@ class Diffusion:
     steps: tuple[int, ...]
     """Timesteps of the default sampler, falling."""
 
+    scheduler: Any
+    """The diffusers scheduler that these numbers are from."""
+
     @classmethod
     def of(cls, scheduler: Any, steps: int) -> Diffusion:
         """The process of a diffusers scheduler and its timesteps for `steps` steps; the scheduler's are set to them."""
@@ -57,6 +61,7 @@ class Diffusion:
             alpha_bars=scheduler.alphas_cumprod.float(),
             kind=check_prediction_type(scheduler.config.prediction_type),
             steps=tuple(int(step) for step in scheduler.timesteps),
+            scheduler=scheduler,
         )
 
     def alpha_bar(self, timesteps: Tensor) -> Tensor:
@@ -68,14 +73,40 @@ class Diffusion:
 class GuidanceLoss:
     """Result of the guidance step."""
 
-    loss: Tensor
-    """Scalar: mean squared error of the guided prediction."""
+    errors: Tensor
+    """Mean squared error of each guided prediction, N."""
 
     aligned: Tensor
-    """The condition of G_U: the neighbour's x0 estimate after OGWM, N 4 h w."""
+    """What the guidance network read of the neighbour, after alignment: N 4 h w with OGWM."""
 
     x0: Tensor
     """The guided x0 estimate, N 4 h w."""
+
+    @property
+    def loss(self) -> Tensor:
+        """Scalar: the mean over samples."""
+        return self.errors.mean()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Condition:
+    """What a denoiser is told besides the frames."""
+
+    prompt_embeds: Tensor | None = None
+    """1 L D, for denoisers with cross-attention."""
+
+    noise_level: int | None = None
+    """Class label, for denoisers that have one (stabilityai's SD-x4)."""
+
+    def prompt(self, like: Tensor) -> Tensor | None:
+        """The prompt for the batch of `like`, N L D."""
+        return None if self.prompt_embeds is None else self.prompt_embeds.to(like.device).expand(len(like), -1, -1)
+
+    def labels(self, like: Tensor) -> Tensor | None:
+        """The noise level for the batch of `like`, N."""
+        if self.noise_level is None:
+            return None
+        return torch.full((len(like),), self.noise_level, dtype=torch.long, device=like.device)
 
 
 def predict(
@@ -84,8 +115,8 @@ def predict(
     lr: Tensor,
     timesteps: Tensor,
     *,
-    residuals: GuidanceResiduals | None = None,
-    prompt_embeds: Tensor | None = None,
+    residuals: GuidanceResiduals | EncoderResiduals | None = None,
+    condition: Condition = Condition(),
 ) -> Tensor:
     """D_U's prediction, N 4 h w float32.
 
@@ -94,19 +125,18 @@ def predict(
         noisy: z_t, N 4 h w.
         lr: LR frames in [-1, 1], N 3 h w.
         timesteps: N.
-        residuals: of G_U, or None.
-        prompt_embeds: 1 L D, for denoisers with cross-attention.
+        residuals: of the guidance network, or None.
+        condition: prompt and noise level.
     """
-    prompt = None if prompt_embeds is None else prompt_embeds.expand(noisy.shape[0], -1, -1)
     sample = torch.cat([noisy, lr], dim=1).to(denoiser.dtype)
-    output = denoiser(sample, timesteps, prompt, residuals=residuals, return_dict=False)
-    return output[0].float()
+    prompt, labels = condition.prompt(noisy), condition.labels(noisy)
+    return denoiser(sample, timesteps, prompt, labels, residuals=residuals, return_dict=False)[0].float()
 
 
-def denoiser_loss(
+def denoiser_errors(
     denoiser: GuidedUNet, diffusion: Diffusion, *, x0: Tensor, lr: Tensor, noise: Tensor, timesteps: Tensor
 ) -> Tensor:
-    """L_D: scalar.
+    """L_D of each sample, N.
 
     Args:
         denoiser: D_U, learning.
@@ -118,12 +148,12 @@ def denoiser_loss(
     """
     alpha_bar = diffusion.alpha_bar(timesteps)
     prediction = predict(denoiser, add_noise(x0, noise, alpha_bar), lr, timesteps)
-    return F.mse_loss(prediction, target(x0, noise, alpha_bar, diffusion.kind))
+    return _squared_errors(prediction, target(x0, noise, alpha_bar, diffusion.kind))
 
 
 def guidance_loss(
     denoiser: GuidedUNet,
-    ftcm: FTCM,
+    guidance: Guidance,
     diffusion: Diffusion,
     *,
     x0: Tensor,
@@ -131,31 +161,51 @@ def guidance_loss(
     flow: Tensor,
     noise: Tensor,
     timesteps: Tensor,
-    prompt_embeds: Tensor | None = None,
+    condition: Condition = Condition(),
 ) -> GuidanceLoss:
-    """L_G, exactly the authors' step.
+    """L_G: exactly the authors' step for two frames.
+
+    With more frames the neighbour's x0 estimate is what the sampler has: guided by the frame before it, and so on back
+    to the first, which is unguided. Only the last frame carries gradients.
 
     Args:
         denoiser: D_U, frozen.
-        ftcm: G_U, learning, and its warp.
+        guidance: FTCM with G_U, learning, or pixel guidance.
         diffusion: forward process.
-        x0: latents of [neighbour, centre], N 2 4 h w.
-        lr: LR frames of [neighbour, centre] in [-1, 1], N 2 3 h w.
-        flow: from the centre to the neighbour, N 2 4h 4w in HR pixels.
-        noise: of [neighbour, centre], N 2 4 h w.
-        timesteps: shared by both frames, N.
-        prompt_embeds: 1 L D, for denoisers with cross-attention.
+        x0: latents of [..., neighbour, centre], N T 4 h w.
+        lr: LR frames of the same in [-1, 1], N T 3 h w.
+        flow: flow[:, k] from frame k+1 to frame k, N T-1 2 4h 4w in HR pixels.
+        noise: of the frames, N T 4 h w.
+        timesteps: shared by all frames, N.
+        condition: prompt and noise level.
     """
     alpha_bar = diffusion.alpha_bar(timesteps)
-    noisy_neighbor, noisy = (add_noise(x0[:, k], noise[:, k], alpha_bar) for k in range(2))
+    frames = x0.shape[1]
+    noisy = [add_noise(x0[:, k], noise[:, k], alpha_bar) for k in range(frames)]
+
+    def estimate(k: int, aligned: Tensor | None) -> tuple[Tensor, Tensor]:
+        residuals = None
+        if aligned is not None:
+            residuals = guidance.residuals(
+                latents=noisy[k],
+                lr=lr[:, k],
+                aligned=aligned,
+                timestep=timesteps,
+                prompt_embeds=condition.prompt(noisy[k]),
+                class_labels=condition.labels(noisy[k]),
+            )
+        prediction = predict(denoiser, noisy[k], lr[:, k], timesteps, residuals=residuals, condition=condition)
+        return prediction, to_x0(prediction, noisy[k], alpha_bar, diffusion.kind)
+
+    aligned: Tensor | None = None
     with torch.no_grad():
-        plain = predict(denoiser, noisy_neighbor, lr[:, 0], timesteps, prompt_embeds=prompt_embeds)
-        neighbor_x0 = to_x0(plain, noisy_neighbor, alpha_bar, diffusion.kind)
-        aligned = ftcm.align(neighbor_x0, lr[:, 0], ftcm.keep(flow))
-    residuals = ftcm.residuals(latents=noisy, lr=lr[:, 1], aligned=aligned, timestep=timesteps)
-    guided = predict(denoiser, noisy, lr[:, 1], timesteps, residuals=residuals, prompt_embeds=prompt_embeds)
-    loss = F.mse_loss(guided, target(x0[:, 1], noise[:, 1], alpha_bar, diffusion.kind))
-    return GuidanceLoss(loss=loss, aligned=aligned, x0=to_x0(guided, noisy, alpha_bar, diffusion.kind))
+        for k in range(frames - 1):
+            past = estimate(k, aligned)[1]
+            aligned = guidance.align(past, lr[:, k], guidance.keep(flow[:, k]))
+    assert aligned is not None, "guidance needs two frames"
+    guided, guided_x0 = estimate(frames - 1, aligned)
+    errors = _squared_errors(guided, target(x0[:, -1], noise[:, -1], alpha_bar, diffusion.kind))
+    return GuidanceLoss(errors=errors, aligned=aligned, x0=guided_x0)
 
 
 def unrolled(
@@ -180,7 +230,7 @@ def unrolled(
 
 def unrolled_guided(
     denoiser: GuidedUNet,
-    ftcm: FTCM,
+    guidance: Guidance,
     diffusion: Diffusion,
     *,
     lr: Tensor,
@@ -194,7 +244,7 @@ def unrolled_guided(
 
     Args:
         denoiser: D_U, frozen.
-        ftcm: G_U and its warp.
+        guidance: FTCM with G_U, or pixel guidance.
         diffusion: process and timesteps.
         lr: LR frames in [-1, 1], N T 3 h w.
         flow: flow[:, k] from frame k+1 to frame k, N T-1 2 4h 4w in HR pixels.
@@ -202,7 +252,7 @@ def unrolled_guided(
         gradient_steps: gradients flow through this many last steps; None is all.
     """
     frames = lr.shape[1]
-    kept = [ftcm.keep(flow[:, k]) for k in range(frames - 1)]
+    kept = [guidance.keep(flow[:, k]) for k in range(frames - 1)]
     noisy, x0 = list(noise.unbind(1)), list(noise.unbind(1))
     for step, alpha_bar, next_alpha_bar in _steps(diffusion):
         times = _times(step, diffusion, noise)
@@ -211,8 +261,8 @@ def unrolled_guided(
             with torch.set_grad_enabled(torch.is_grad_enabled() and learns):
                 residuals = None
                 if k > 0:
-                    aligned = ftcm.align(x0[k - 1], lr[:, k - 1], kept[k - 1])
-                    residuals = ftcm.residuals(latents=noisy[k], lr=lr[:, k], aligned=aligned, timestep=times)
+                    aligned = guidance.align(x0[k - 1], lr[:, k - 1], kept[k - 1])
+                    residuals = guidance.residuals(latents=noisy[k], lr=lr[:, k], aligned=aligned, timestep=times)
                 prediction = predict(denoiser, noisy[k], lr[:, k], times, residuals=residuals)
                 x0[k], noisy[k] = _ddim(prediction, noisy[k], alpha_bar, next_alpha_bar, diffusion.kind)
     return torch.stack(x0, dim=1)
@@ -224,6 +274,10 @@ def _steps(diffusion: Diffusion) -> Iterator[tuple[int, Tensor, Tensor]]:
     for index, step in enumerate(diffusion.steps):
         following = diffusion.alpha_bars[step - stride] if step >= stride else torch.ones(())
         yield index, diffusion.alpha_bars[step], following
+
+
+def _squared_errors(prediction: Tensor, wanted: Tensor) -> Tensor:
+    return F.mse_loss(prediction, wanted, reduction="none").flatten(1).mean(dim=1)
 
 
 def _learns(index: int, diffusion: Diffusion, gradient_steps: int | None) -> bool:

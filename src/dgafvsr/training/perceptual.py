@@ -7,6 +7,7 @@ torchmetrics (extra `dgafvsr[train]`) carries the linear heads; torchvision fetc
 from __future__ import annotations
 
 import warnings
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
@@ -14,8 +15,9 @@ from torch.nn import functional as F
 
 from dgafvsr.errors import UsageError
 from dgafvsr.models.autoencoder import FACTOR
+from dgafvsr.training.draws import Draws
 
-__all__ = ["PerceptualLoss", "grid_loss", "random_window"]
+__all__ = ["PerceptualLoss", "grid_loss", "random_windows"]
 
 
 class PerceptualLoss(nn.Module):
@@ -40,7 +42,19 @@ class PerceptualLoss(nn.Module):
 
     def forward(self, output: Tensor, target: Tensor) -> Tensor:
         """Mean LPIPS of two batches: N 3 H W in [-1, 1], H and W at least 32 -> a scalar."""
-        return self.net(output, target, normalize=False).mean()
+        return self.distance(self.features(output), self.features(target))
+
+    def features(self, picture: Tensor) -> tuple[Tensor, ...]:
+        """VGG16's relu1_2 ... relu5_3 of N 3 H W in [-1, 1], at 1 ... 1/16 of its size; shared with the critic."""
+        return tuple(self.net.net(self.net.scaling_layer(picture)))
+
+    def distance(self, first: Sequence[Tensor], second: Sequence[Tensor]) -> Tensor:
+        """Mean LPIPS of two batches from their features: a scalar."""
+        layers = [
+            head((F.normalize(one.float(), dim=1) - F.normalize(other.float(), dim=1)) ** 2).mean()
+            for head, one, other in zip(self.net.lins, first, second, strict=True)
+        ]
+        return torch.stack(layers).sum()
 
 
 def grid_loss(output: Tensor, target: Tensor, *, cells: int = 8) -> Tensor:
@@ -59,11 +73,24 @@ def grid_loss(output: Tensor, target: Tensor, *, cells: int = 8) -> Tensor:
     return F.avg_pool2d(error, cells, stride=max(1, cells // 2)).abs().mean()
 
 
-def random_window(*pictures: Tensor, side: int, generator: torch.Generator) -> tuple[Tensor, ...]:
-    """The same random square of every batch: N C H W -> N C side side; a side of at least min(H, W) keeps all."""
+def random_windows(*pictures: Tensor, side: int, draws: Draws) -> tuple[Tensor, ...]:
+    """A random square of each sample, the same in every batch given.
+
+    Args:
+        pictures: N C H W each.
+        side: of the square; at least min(H, W) keeps all.
+        draws: of these N samples.
+
+    Returns:
+        N C side side each.
+    """
     height, width = pictures[0].shape[-2:]
     if side >= min(height, width):
         return pictures
-    top = int(torch.randint(height - side + 1, (1,), generator=generator))
-    left = int(torch.randint(width - side + 1, (1,), generator=generator))
-    return tuple(picture[..., top : top + side, left : left + side] for picture in pictures)
+    corners = list(
+        zip(draws.integers(height - side + 1).tolist(), draws.integers(width - side + 1).tolist(), strict=True)
+    )
+    return tuple(
+        torch.stack([row[:, y : y + side, x : x + side] for row, (y, x) in zip(picture, corners, strict=True)])
+        for picture in pictures
+    )

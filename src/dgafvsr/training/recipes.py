@@ -1,133 +1,79 @@
-"""How our own models are trained: every number of it, as typed defaults registered by name.
+"""How models are trained: every number of it, as typed Python functions registered by name.
 
-    autoencoder-tiny   stage 1: LR-conditioned f4 autoencoder
-    denoiser-tiny      stage 2: D_U, squared error on v, then the unrolled sampler's picture
-    guidance-tiny      stage 3: G_U, the authors' step, then the unrolled guided sampler's picture
-    tiny               all three and the finished model folder
+Our own small models: the autoencoder, the denoiser and the guidance network of the packaged model, and their chain. A
+run's folder holds one folder a stage, each with the resolved `recipe.json` (written before the first step), the losses
+and checkpoints; running the same command again goes on where it stopped. `guidance-tiny` departs from the authors'
+training in what `stage_guidance.py` lists, in size, and in its material: photographs in synthetic motion besides clips.
 
-A run's folder holds one folder a stage, each with the resolved `recipe.json` (written before the first step), the
-losses and a checkpoint; running the same command again goes on where it stopped. `guidance-tiny` departs from the
-authors' training in what `stage_guidance.py` lists, in size, and in its material: photographs in synthetic motion
-besides clips.
+The paper's training, and StableVSR's, of a guidance network for a published upscaler. The ablation.
 """
 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from dgafvsr.errors import UsageError
-from dgafvsr.sampling.noise import InitialNoise
-from dgafvsr.sampling.ogwm import Convention
+from dgafvsr.training.data.augmentation import Augmentation
 from dgafvsr.training.data.samples import SequenceSettings
+from dgafvsr.training.interruption import stop_on_signals
+from dgafvsr.training.overrides import with_overrides
+from dgafvsr.training.picture_loss import SamplerLoss
+from dgafvsr.training.recipe_types import (
+    AblationRecipe,
+    AutoencoderRecipe,
+    BaseGuidanceRecipe,
+    DenoiserRecipe,
+    Domain,
+    GuidanceRecipe,
+    ModelRecipe,
+    Recipe,
+)
+from dgafvsr.training.runs import RunOptions
+from dgafvsr.training.settings import TrainerConfig
 from dgafvsr.training.stage_autoencoder import AutoencoderLoss
-from dgafvsr.training.stage_denoiser import SamplerLoss
 from dgafvsr.training.stage_guidance import GuidedSamplerLoss
-from dgafvsr.training.trainer import Listener, TrainerConfig
 
-__all__ = [
-    "RECIPES",
-    "TINY",
-    "AutoencoderRecipe",
-    "DenoiserRecipe",
-    "GuidanceRecipe",
-    "ModelRecipe",
-    "Recipe",
-    "run",
-    "with_overrides",
-]
+__all__ = ["RECIPES", "TINY", "RecipeEntry", "recipe", "run"]
 
 
 @dataclass(frozen=True, kw_only=True)
-class AutoencoderRecipe:
-    """Stage 1."""
+class RecipeEntry:
+    """A registered recipe."""
 
-    trainer: TrainerConfig
-    loss: AutoencoderLoss
+    name: str
+    what: str
+    """What it trains, in one line."""
 
-    side: int
-    """HR side of the crops in pixels."""
+    budget: str
+    """What it takes."""
 
-    fault_share: float
-    """Share of crops with a mildly degraded LR frame, 0 to 1."""
-
-    width: int
-    encoder_blocks: int
-    decoder_blocks: int
-    detail_width: int
+    make: Callable[[], Recipe]
+    """The recipe with its default values."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class DenoiserRecipe:
-    """Stage 2."""
-
-    velocity: TrainerConfig
-    """Squared error on v."""
-
-    sampler: TrainerConfig | None
-    """Loss on the unrolled sampler's picture; None leaves it out."""
-
-    sampler_loss: SamplerLoss
-    side: int
-    fault_share: float
-
-    sampler_share: float
-    """Share of the timesteps of `velocity` that are the default sampler's own, 0 to 1."""
-
-    sampler_steps: int
-    """Steps of the default sampler."""
-
-    block_out_channels: tuple[int, ...]
-    layers_per_block: int
-    norm_num_groups: int
+RECIPES: dict[str, RecipeEntry] = {}
+"""The recipes by name, in the order of `dgafvsr train --list`."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class GuidanceRecipe:
-    """Stage 3."""
+def recipe(name: str, *, budget: str) -> Callable[[Callable[[], Recipe]], Callable[[], Recipe]]:
+    """Register a function that makes a recipe; the first line of its docstring says what the recipe trains.
 
-    velocity: TrainerConfig
-    """The authors' step."""
+    Args:
+        name: on the command line.
+        budget: what it takes, such as "2 h on 2 CPU cores".
+    """
 
-    sampler: TrainerConfig | None
-    """Loss on the unrolled guided sampler's picture; None leaves it out."""
+    def register(make: Callable[[], Recipe]) -> Callable[[], Recipe]:
+        what = (make.__doc__ or "").strip().splitlines()[0].rstrip(".")
+        RECIPES[name] = RecipeEntry(name=name, what=what, budget=budget, make=make)
+        return make
 
-    sampler_loss: GuidedSamplerLoss
+    return register
 
-    pairs: SequenceSettings
-    """Material of `velocity`."""
-
-    sequences: SequenceSettings
-    """Material of `sampler`."""
-
-    warp: Convention
-
-    shared_noise_share: float
-    """Share of pairs whose frames have the same noise in `velocity`, 0 to 1; the authors' is 0."""
-
-    sampler_share: float
-    """Share of the timesteps of `velocity` that are the default sampler's own, 0 to 1; the authors' is 0."""
-
-    sampler_steps: int
-    """Steps of the default sampler; also written into the model."""
-
-    initial_noise: InitialNoise
-    """How the model's frames start by default; written into the model."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class ModelRecipe:
-    """All stages of a model."""
-
-    autoencoder: AutoencoderRecipe
-    denoiser: DenoiserRecipe
-    guidance: GuidanceRecipe
-
-
-Recipe = AutoencoderRecipe | DenoiserRecipe | GuidanceRecipe | ModelRecipe
 
 TINY = ModelRecipe(
     autoencoder=AutoencoderRecipe(
@@ -143,13 +89,23 @@ TINY = ModelRecipe(
     denoiser=DenoiserRecipe(
         velocity=TrainerConfig(steps=1800, batch_size=16, learning_rate=8e-4, average_decay=0.995, seed=1),
         sampler=TrainerConfig(
-            steps=1050, batch_size=8, learning_rate=3e-4, average_decay=0.99, checkpoint_every=50, seed=1
+            steps=1900, batch_size=8, learning_rate=3e-4, average_decay=0.998, checkpoint_every=100, seed=1
         ),
-        sampler_loss=SamplerLoss(perceptual_weight=1.0, perceptual_side=96, grid_weight=5.0),
+        sampler_loss=SamplerLoss(perceptual_weight=1.5, perceptual_side=96, grid_weight=5.0),
+        texture=TrainerConfig(
+            steps=1650,
+            batch_size=8,
+            learning_rate=3e-4,
+            clip_norm=2.0,
+            average_decay=0.998,
+            checkpoint_every=100,
+            seed=31,
+        ),
+        texture_loss=SamplerLoss(perceptual_weight=1.5, perceptual_side=96, grid_weight=7.0, adversarial_weight=0.1),
         side=128,
         fault_share=0.2,
         sampler_share=0.5,
-        sampler_steps=4,
+        sampler_steps=2,
         block_out_channels=(64, 96, 128),
         layers_per_block=1,
         norm_num_groups=16,
@@ -159,66 +115,125 @@ TINY = ModelRecipe(
             steps=350, batch_size=12, learning_rate=3e-4, average_decay=0.99, checkpoint_every=50, seed=2
         ),
         sampler=TrainerConfig(
-            steps=400, batch_size=6, learning_rate=2e-4, average_decay=0.99, checkpoint_every=50, seed=3
+            steps=1800,
+            batch_size=6,
+            learning_rate=3e-4,
+            clip_norm=2.0,
+            average_decay=0.998,
+            checkpoint_every=100,
+            seed=41,
         ),
         sampler_loss=GuidedSamplerLoss(
-            perceptual_weight=1.0, perceptual_side=96, grid_weight=10.0, temporal_weight=0.5
+            perceptual_weight=1.2,
+            perceptual_side=96,
+            grid_weight=7.0,
+            temporal_weight=3.0,
+            adversarial_weight=0.1,
         ),
         pairs=SequenceSettings(frames=2, side=128),
         sequences=SequenceSettings(frames=3, side=128),
         warp="released",
         shared_noise_share=0.5,
         sampler_share=0.5,
-        sampler_steps=4,
+        sampler_steps=2,
         initial_noise="shared",
     ),
 )
-"""The packaged model: two hours on two CPU cores."""
-
-RECIPES: Mapping[str, Recipe] = {
-    "autoencoder-tiny": TINY.autoencoder,
-    "denoiser-tiny": TINY.denoiser,
-    "guidance-tiny": TINY.guidance,
-    "tiny": TINY,
-}
+"""The packaged model: about four hours on two CPU cores. Its card says how the weights in the package were made."""
 
 
-def with_overrides(recipe: Recipe, overrides: Mapping[str, object]) -> Recipe:
-    """The recipe with fields replaced.
+@recipe("autoencoder-tiny", budget="about 25 min on 2 CPU cores")
+def autoencoder_tiny() -> AutoencoderRecipe:
+    """Stage 1 of tiny: LR-conditioned f4 autoencoder."""
+    return TINY.autoencoder
 
-    Args:
-        recipe: stays as it is.
-        overrides: values by dotted field name, such as `{"denoiser.velocity.steps": 100}`.
 
-    Raises:
-        UsageError: no such field, or a value of another type.
+@recipe("denoiser-tiny", budget="about 2 h on 2 CPU cores, after autoencoder-tiny")
+def denoiser_tiny() -> DenoiserRecipe:
+    """Stage 2 of tiny: D_U, squared error on v, then the unrolled sampler's picture, then its texture with a critic."""
+    return TINY.denoiser
+
+
+@recipe("guidance-tiny", budget="about 1 h on 2 CPU cores, after denoiser-tiny")
+def guidance_tiny() -> GuidanceRecipe:
+    """Stage 3 of tiny: G_U, the authors' step, then the unrolled guided sampler's picture."""
+    return TINY.guidance
+
+
+@recipe("tiny", budget="about 4 h on 2 CPU cores")
+def tiny() -> ModelRecipe:
+    """All three stages of the packaged model and its model folder."""
+    return TINY
+
+
+@recipe("guidance-sdx4", budget="4 GPUs of 40 GB or more, days")
+def guidance_sdx4() -> BaseGuidanceRecipe:
+    """The paper: G_U for StableVSR's or the SD-x4 upscaler (--base), on REDS.
+
+    Batch 32, AdamW 5e-5 constant, weight decay 1e-2, clip 1.0, crop 256, horizontal flips, the authors' step. How long
+    they trained is not published; 20,000 steps are StableVSR's.
     """
-    changed: Any = recipe
-    for name, value in overrides.items():
-        changed = _replace(changed, name.split("."), value, name)
-    return changed  # type: ignore[no-any-return]
+    return _for_base("features")
 
 
-def _replace(node: Any, path: list[str], value: object, name: str) -> Any:
-    fields = [field.name for field in dataclasses.fields(node)] if dataclasses.is_dataclass(node) else []
-    if path[0] not in fields:
-        raise UsageError(
-            f"the recipe has no field {name}", got=path[0], expected=", ".join(fields) or "no further field"
-        )
-    old = getattr(node, path[0])
-    new = _replace(old, path[1:], value, name) if len(path) > 1 else _converted(old, value, name)
-    return dataclasses.replace(node, **{path[0]: new})
+@recipe("stablevsr", budget="4 GPUs of 40 GB or more, days")
+def stablevsr() -> BaseGuidanceRecipe:
+    """StableVSR: a ControlNet on warped pixels for the same base and data."""
+    return _for_base("pixels")
 
 
-def _converted(old: object, value: object, name: str) -> object:
-    """The value as the type of the one it replaces; None is kept where something may be left out."""
-    if isinstance(old, tuple) and isinstance(value, (list, tuple)):
-        return tuple(value)
-    if isinstance(old, float) and isinstance(value, int) and not isinstance(value, bool):
-        return float(value)
-    if old is None or type(value) is type(old) or (value is None and dataclasses.is_dataclass(old)):
-        return value
-    raise UsageError(f"the recipe's field {name} has another type", got=repr(value), expected=type(old).__name__)
+@recipe("ablation", budget="9 arms of about 15 min on 2 CPU cores, and the table")
+def ablation() -> AblationRecipe:
+    """The paper's four cases, centred warp, zero-condition control, StableVSR's arm and ours, and their table."""
+    shared = dataclasses.replace(
+        TINY.guidance, sampler=None, pairs=dataclasses.replace(TINY.guidance.pairs, frames=3), warp="released"
+    )
+    return AblationRecipe(
+        base=None,
+        arms=(
+            "bicubic-sparse",
+            "nearest-sparse",
+            "bicubic-dense",
+            "nearest-dense",
+            "centered",
+            "zero",
+            "guided-neighbor",
+            "aligned-lr",
+            "stablevsr",
+        ),
+        guidance=shared,
+    )
+
+
+def _for_base(domain: Domain) -> BaseGuidanceRecipe:
+    return BaseGuidanceRecipe(
+        base="claudiom4sir/StableVSR",
+        velocity=TrainerConfig(
+            steps=20_000,
+            batch_size=32,
+            micro_batch=4,
+            gradient_checkpointing=True,
+            learning_rate=5e-5,
+            betas=(0.9, 0.999),
+            warmup_steps=0,
+            schedule="constant",
+            weight_decay=1e-2,
+            clip_norm=1.0,
+            average_decay=0.0,
+            workers=4,
+            checkpoint_every=500,
+        ),
+        # triplets of REDS: the centre and one of its two neighbours is a pair in either direction of time
+        pairs=SequenceSettings(
+            frames=2,
+            side=256,
+            clip_share=1.0,
+            exact_flow_share=0.0,
+            fault_share=0.0,
+            augmentation=Augmentation(flips=True, turns=False, reverse=True),
+        ),
+        domain=domain,
+    )
 
 
 def run(
@@ -227,33 +242,68 @@ def run(
     data: Path,
     output: Path,
     overrides: Mapping[str, object] | None = None,
-    max_minutes: float | None = None,
-    listener: Listener | None = None,
+    options: RunOptions | None = None,
 ) -> Path:
     """Train by a recipe, or go on with a run that was stopped.
 
+    SIGTERM and SIGINT end it after the step at work, with everything saved.
+
     Args:
         name: one of `RECIPES`.
-        data: folder with `photos` and, optionally, `videos`.
+        data: training material: a folder of photographs, videos, picture folders (REDS and others), or a pack.
         output: the run's folder; made if it is missing.
-        overrides: recipe fields by dotted name, see `with_overrides`.
-        max_minutes: save and return after this long; None trains to the end.
-        listener: told the losses every few steps.
+        overrides: recipe fields by dotted name, see `overrides.with_overrides`.
+        options: budget, validation clips and caches; None means the defaults.
 
     Returns:
-        The model folder of a finished chain, the trained part's folder of a finished stage; the run's folder when the
-        time was up before.
+        The model folder of a finished chain, the trained part's folder of a finished stage, the table of a finished
+        ablation; the run's folder when the time was up before.
 
     Raises:
         UsageError: no such recipe or field, an earlier stage is missing, or the folder holds a run with other settings.
-        InputError: no training photographs.
+        InputError: no training material.
+        ResourceError: a loss is not finite, or the disk is full.
 
     Example:
-        >>> run("tiny", data=Path("train"), output=Path("runs/tiny"), max_minutes=60)  # doctest: +SKIP
+        >>> run("tiny", data=Path("train"), output=Path("runs/tiny"))  # doctest: +SKIP
     """
-    from dgafvsr.training.runs import Run
+    from dgafvsr.training.runs import OutOfTimeError, Run
 
     if name not in RECIPES:
         raise UsageError(f"there is no training recipe {name}", expected=", ".join(sorted(RECIPES)))
-    recipe = with_overrides(RECIPES[name], overrides or {})
-    return Run(data=data, output=output, max_minutes=max_minutes, listener=listener).follow(recipe)
+    chosen = with_overrides(RECIPES[name].make(), overrides or {})
+    with stop_on_signals() as stop:
+        made = Run(data=data, output=output, options=dataclasses.replace(options or RunOptions(), stop=stop))
+        try:
+            return _follow(made, chosen)
+        except OutOfTimeError:
+            return output
+        finally:
+            made.list_skipped()
+
+
+def _follow(made: Any, chosen: Recipe) -> Path:
+    """Train what the recipe says; the finished part."""
+    from dgafvsr.training import own_model
+    from dgafvsr.training.ablation import train_ablation
+    from dgafvsr.training.base_model import train_base_guidance
+    from dgafvsr.training.export import export_run
+    from dgafvsr.training.runs import one_process
+
+    if isinstance(chosen, AutoencoderRecipe):
+        return own_model.train_autoencoder(made, chosen)
+    if isinstance(chosen, DenoiserRecipe):
+        return own_model.train_denoiser(made, chosen)
+    if isinstance(chosen, GuidanceRecipe):
+        return own_model.train_guidance(made, chosen)
+    if isinstance(chosen, BaseGuidanceRecipe):
+        return train_base_guidance(made, chosen)
+    if isinstance(chosen, AblationRecipe):
+        return train_ablation(made, chosen)
+    own_model.train_autoencoder(made, chosen.autoencoder)
+    own_model.train_denoiser(made, chosen.denoiser)
+    own_model.train_guidance(made, chosen.guidance)
+    with one_process() as first:
+        if first:
+            export_run(made.output, made.output / "model")
+    return Path(made.output / "model")

@@ -1,249 +1,158 @@
-"""Follows a recipe: builds networks and data, trains the stages that are not finished, keeps their results.
+"""A run's folder: one folder a stage, with what it needs to be resumed, and what is left when it is finished.
 
-    output/autoencoder/      recipe.json  checkpoint.safetensors  losses.jsonl  result/
-    output/denoiser/         recipe.json  velocity/  sampler/  result/
-    output/guidance/         recipe.json  velocity/  sampler/  result/
-    output/model/            the finished model folder
+    output/STAGE/recipe.json           the resolved recipe, written before the first step
+    output/STAGE/circumstances.json    data, machine and versions of the last call
+    output/STAGE/PHASE/                checkpoints, losses.jsonl, validation, tensorboard
+    output/STAGE/result/               the finished network
 
 A stage with a `result` is finished and never trained again.
 """
 
 from __future__ import annotations
 
-import dataclasses
 import json
 import os
+import platform
 import shutil
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cached_property
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any, TypeVar
 
 import torch
-from diffusers.schedulers.scheduling_ddim import DDIMScheduler
 from torch import nn
+from torch.utils.data import Dataset
 
 from dgafvsr.errors import UsageError
-from dgafvsr.flow.estimator import create_flow_estimator
-from dgafvsr.models.autoencoder import ResidualAutoencoder
-from dgafvsr.models.guidance_unet import GuidanceUNet
-from dgafvsr.models.guided_unet import GuidedUNet
+from dgafvsr.evaluation.clips import discover_clips
+from dgafvsr.flow.estimator import FlowEstimator
 from dgafvsr.models.weights import load_network
-from dgafvsr.training.data.clips import ClipLibrary
-from dgafvsr.training.data.photos import PhotoLibrary
-from dgafvsr.training.data.samples import PictureSamples, SequenceSamples
-from dgafvsr.training.export import ModelFolder, model_card, write_model
-from dgafvsr.training.objective import Diffusion
-from dgafvsr.training.recipes import AutoencoderRecipe, DenoiserRecipe, GuidanceRecipe, ModelRecipe, Recipe
-from dgafvsr.training.stage_autoencoder import AutoencoderStage, measure_latents
-from dgafvsr.training.stage_denoiser import DenoiserStage, SamplerStage
-from dgafvsr.training.stage_guidance import GuidanceStage, GuidedSamplerStage
-from dgafvsr.training.trainer import Listener, Stage, TrainerConfig, train
+from dgafvsr.training.checkpoints import whole
+from dgafvsr.training.data.flow_cache import FlowCache
+from dgafvsr.training.data.library import DataSettings, open_data
+from dgafvsr.training.data.samples import PictureSamples, SequenceSamples, SequenceSettings
+from dgafvsr.training.interruption import Wish
+from dgafvsr.training.overrides import differences, recipe_to_json
+from dgafvsr.training.reports import Listener
+from dgafvsr.training.settings import TrainerConfig
+from dgafvsr.training.trainer import Stage, TrainOptions, train
+from dgafvsr.training.validation import ScoringSettings, Validator, find_validation, load_clips
 
-__all__ = ["OutOfTimeError", "Run", "make_scheduler"]
+__all__ = ["SKIPPED", "OutOfTimeError", "Run", "RunOptions", "one_process", "seeded"]
 
 Network = TypeVar("Network", bound=nn.Module)
 
+SKIPPED = "skipped.txt"
+"""Lists unusable training sources, after a first line that counts them."""
+
 
 class OutOfTimeError(Exception):
-    """The time budget ended; everything is saved. Never leaves this room."""
+    """The time budget ended, or somebody ended it; everything is saved. Never leaves this room."""
 
 
-def make_scheduler() -> DDIMScheduler:
-    """Our own models' sampler: DDIM, v-prediction, zero terminal SNR, so that few steps start from pure noise."""
-    return DDIMScheduler(
-        num_train_timesteps=1000,
-        beta_start=1e-4,
-        beta_end=0.02,
-        beta_schedule="scaled_linear",
-        prediction_type="v_prediction",
-        rescale_betas_zero_snr=True,
-        timestep_spacing="trailing",
-        clip_sample=False,
-        set_alpha_to_one=True,
-    )
+@dataclass(frozen=True, kw_only=True)
+class RunOptions:
+    """What a call may choose without changing what is learned."""
+
+    max_minutes: float | None = None
+    """Save and return after this long; None trains to the end."""
+
+    keep: int = 2
+    """Checkpoints that each phase keeps."""
+
+    val: Path | None = None
+    """Held-out clips; None looks for a folder `val` in the data folder and beside it."""
+
+    cache: Path | None = None
+    """Folder in which decoded video and its flow are kept; None keeps none."""
+
+    listener: Listener | None = None
+    """Told the losses."""
+
+    stop: Wish | None = None
+    """Whether the run shall end early; None listens to signals in each phase."""
 
 
 class Run:
     """One call of `recipes.run`.
 
     Args:
-        data: folder with `photos` and, optionally, `videos`.
+        data: training material, as `dgafvsr.training.data.library.open_data` takes it.
         output: the run's folder.
-        max_minutes: budget, or None.
-        listener: told the losses, or None.
+        options: budget, validation, caches.
+
+    Raises:
+        InputError: there is no training data, or no clip where validation clips were named.
     """
 
-    def __init__(
-        self, *, data: Path, output: Path, max_minutes: float | None = None, listener: Listener | None = None
-    ) -> None:
-        self.output, self.listener = output, listener
-        self.photos = PhotoLibrary(data / "photos")
-        self.clips = ClipLibrary(data / "videos")
-        self._deadline = None if max_minutes is None else time.monotonic() + 60 * max_minutes
+    def __init__(self, *, data: Path, output: Path, options: RunOptions | None = None) -> None:
+        self.output, self.options = output, options or RunOptions()
+        self.data = open_data(data, cache=self.options.cache, settings=DataSettings())
+        self.val = self.options.val or find_validation(data)
+        if self.val is not None:
+            discover_clips(self.val)
+        minutes = self.options.max_minutes
+        self._deadline = None if minutes is None else time.monotonic() + 60 * minutes
 
-    def follow(self, recipe: Recipe) -> Path:
-        """Train what the recipe says: the finished part's folder, or the run's folder if the time was up."""
-        try:
-            if isinstance(recipe, AutoencoderRecipe):
-                return self.autoencoder(recipe)
-            if isinstance(recipe, DenoiserRecipe):
-                return self.denoiser(recipe)
-            if isinstance(recipe, GuidanceRecipe):
-                return self.guidance(recipe)
-            return self.model(recipe)
-        except OutOfTimeError:
-            return self.output
+    @cached_property
+    def _validator(self) -> Validator | None:
+        return None if self.val is None else Validator(clips=load_clips(self.val, ScoringSettings()))
 
-    def autoencoder(self, recipe: AutoencoderRecipe) -> Path:
-        """Stage 1; the latents' statistics are measured at its end and become part of the network."""
-        folder = self._begin("autoencoder", recipe)
-        result = folder / "result"
-        if result.exists():
-            return result
-        shape = {
-            "width": recipe.width,
-            "encoder_blocks": recipe.encoder_blocks,
-            "decoder_blocks": recipe.decoder_blocks,
-            "detail_width": recipe.detail_width,
-        }
-        with _seeded(recipe.trainer.seed):
-            network = ResidualAutoencoder(**shape)
-        data = self._pictures(recipe, recipe.trainer.seed)
-        self._train(AutoencoderStage(network, data, recipe.loss), recipe.trainer, folder, "autoencoder")
-        mean, std = measure_latents(network, data)
-        network.register_to_config(latents_mean=mean, latents_std=std)
-        return _save(network, result)
+    def pictures(self, *, side: int, fault_share: float, seed: int) -> PictureSamples:
+        """Single pictures of the material."""
+        return PictureSamples(self.data.pictures, side=side, fault_share=fault_share, seed=seed)
 
-    def denoiser(self, recipe: DenoiserRecipe) -> Path:
-        """Stage 2."""
-        folder = self._begin("denoiser", recipe)
-        result = folder / "result"
-        if result.exists():
-            return result
-        codec = self._load("autoencoder", ResidualAutoencoder)
-        with _seeded(recipe.velocity.seed):
-            network = _make_denoiser(recipe, codec.config.latent_channels)
-        diffusion = Diffusion.of(make_scheduler(), recipe.sampler_steps)
-        data = self._pictures(recipe, recipe.velocity.seed)
-        self._phase(
-            network,
-            recipe.velocity,
-            folder / "velocity",
-            lambda: DenoiserStage(network, codec, diffusion, data, sampler_share=recipe.sampler_share),
-        )
-        if recipe.sampler is not None:
-            other = self._pictures(recipe, recipe.sampler.seed)
-            self._phase(
-                network,
-                recipe.sampler,
-                folder / "sampler",
-                lambda: SamplerStage(network, codec, diffusion, other, recipe.sampler_loss),
-            )
-        return _save(network, result)
+    def sequences(self, settings: SequenceSettings, flow: FlowEstimator, *, seed: int) -> SequenceSamples:
+        """Sequences of the material with DIS flow, kept on disk where there is a cache."""
+        kept = None if self.data.disk is None else FlowCache(self.data.disk, flow, name="dis")
+        return SequenceSamples(self.data.pictures, self.data.clips, flow, settings, flow_cache=kept, seed=seed)
 
-    def guidance(self, recipe: GuidanceRecipe) -> Path:
-        """Stage 3."""
-        folder = self._begin("guidance", recipe)
-        result = folder / "result"
-        if result.exists():
-            return result
-        codec = self._load("autoencoder", ResidualAutoencoder)
-        denoiser = self._load("denoiser", GuidedUNet)
-        network = GuidanceUNet.from_denoiser(denoiser, codec.config.latent_channels)
-        diffusion = Diffusion.of(make_scheduler(), recipe.sampler_steps)
-        flow = create_flow_estimator("dis")
-        pairs = SequenceSamples(self.photos, self.clips, flow, recipe.pairs, seed=recipe.velocity.seed)
-        self._phase(
-            network,
-            recipe.velocity,
-            folder / "velocity",
-            lambda: GuidanceStage(
-                network,
-                denoiser,
-                codec,
-                diffusion,
-                pairs,
-                convention=recipe.warp,
-                shared_noise_share=recipe.shared_noise_share,
-                sampler_share=recipe.sampler_share,
-            ),
-        )
-        if recipe.sampler is not None:
-            longer = SequenceSamples(self.photos, self.clips, flow, recipe.sequences, seed=recipe.sampler.seed)
-            self._phase(
-                network,
-                recipe.sampler,
-                folder / "sampler",
-                lambda: GuidedSamplerStage(
-                    network, denoiser, codec, diffusion, longer, recipe.sampler_loss, convention=recipe.warp
-                ),
-            )
-        return _save(network, result)
+    def begin(self, name: str, recipe: Any) -> Path:
+        """The stage's folder, with its resolved recipe; refuses to mix two recipes in one folder.
 
-    def model(self, recipe: ModelRecipe) -> Path:
-        """All stages, then the model folder."""
-        self.autoencoder(recipe.autoencoder)
-        self.denoiser(recipe.denoiser)
-        self.guidance(recipe.guidance)
-        return self.export(recipe)
-
-    def export(self, recipe: ModelRecipe) -> Path:
-        """The model folder of the stages that are finished."""
-        parts: dict[str, Any] = {
-            "vae": self._load("autoencoder", ResidualAutoencoder),
-            "unet": self._load("denoiser", GuidedUNet),
-            "guidance": self._load("guidance", GuidanceUNet),
-        }
-        folder = self.output / "model"
-        card = model_card(
-            name=self.output.name,
-            training=describe(recipe),
-            parameters={name: sum(p.numel() for p in part.parameters()) for name, part in parts.items()},
-            notes=f"Trained on {len(self.photos)} photographs and {len(self.clips)} clips.",
-        )
-        model = ModelFolder(
-            denoiser=parts["unet"],
-            guidance=parts["guidance"],
-            autoencoder=parts["vae"],
-            scheduler=make_scheduler(),
-            warp=recipe.guidance.warp,
-            default_steps=recipe.guidance.sampler_steps,
-            initial_noise=recipe.guidance.initial_noise,
-            card=card,
-        )
-        with _one_process() as first:
-            if first:
-                write_model(folder, model)
-        return folder
-
-    def _pictures(self, recipe: AutoencoderRecipe | DenoiserRecipe, seed: int) -> PictureSamples:
-        return PictureSamples(self.photos, side=recipe.side, fault_share=recipe.fault_share, seed=seed)
-
-    def _begin(self, name: str, recipe: Recipe) -> Path:
-        """The stage's folder, with its resolved recipe; refuses to mix two recipes in one folder."""
+        Raises:
+            UsageError: the folder holds a stage with other settings.
+        """
         folder = self.output / name
         file = folder / "recipe.json"
-        resolved = json.loads(json.dumps(dataclasses.asdict(recipe)))
         if file.exists():
-            found = json.loads(file.read_text(encoding="utf-8"))
-            if found != resolved:
+            different = differences(json.loads(file.read_text(encoding="utf-8")), recipe)
+            if different:
                 raise UsageError(
                     f"{folder} holds a run with other settings",
-                    got=", ".join(sorted(key for key in resolved if found.get(key) != resolved[key])),
+                    got=", ".join(different),
                     remedy="choose another output folder, or repeat the settings of the first call",
                 )
-            return folder
-        with _one_process() as first:
+        with one_process() as first:
             if first:
                 folder.mkdir(parents=True, exist_ok=True)
-                partial = file.with_suffix(".partial")
-                partial.write_text(json.dumps(resolved, indent=2) + "\n", encoding="utf-8")
-                os.replace(partial, file)
+                if not file.exists():
+                    _write_json(file, recipe_to_json(recipe))
+                if not (folder / "result").exists():
+                    _write_json(folder / "circumstances.json", self._circumstances())
         return folder
 
-    def _load(self, name: str, network: type[Network]) -> Network:
+    def _circumstances(self) -> dict[str, Any]:
+        from accelerate import PartialState
+
+        cuda = torch.cuda.is_available()
+        return {
+            "data": self.data.summary(),
+            "device": torch.cuda.get_device_name() if cuda else f"{platform.machine()} CPU, {os.cpu_count()} cores",
+            "processes": PartialState(cpu=not cuda).num_processes,
+            "versions": {name: version(name) for name in ("dgafvsr", "torch", "diffusers", "accelerate")},
+        }
+
+    def load(self, name: str, network: type[Network]) -> Network:
+        """A finished stage's network.
+
+        Raises:
+            UsageError: the stage is not finished.
+        """
         folder = self.output / name / "result"
         if not folder.exists():
             raise UsageError(
@@ -252,74 +161,106 @@ class Run:
             )
         return load_network(folder, network, torch.float32)
 
-    def _phase(self, network: nn.Module, config: TrainerConfig, folder: Path, make: Callable[[], Stage]) -> None:
-        """Train one phase of a stage on the weights that the phase before left in `network`."""
-        network.requires_grad_(True)
-        self._train(make(), config, folder, "/".join(folder.parts[-2:]))
+    def phase(self, network: nn.Module, config: TrainerConfig, folder: Path, make: Callable[[], Stage]) -> Stage:
+        """Train one phase of a stage on the weights that the phase before left in `network`.
 
-    def _train(self, stage: Stage, config: TrainerConfig, folder: Path, name: str) -> None:
+        Raises:
+            OutOfTimeError: the budget ended before the phase did.
+        """
+        network.requires_grad_(True)
+        stage = make()
+        name = folder.relative_to(self.output).as_posix()
+        options = TrainOptions(
+            max_minutes=self.minutes_left(),
+            keep=self.options.keep,
+            listener=self.options.listener,
+            validate=self._validator if config.validate_every else None,
+            stop=self.options.stop,
+        )
+        if not train(stage, config, folder=folder, name=name, options=options).finished:
+            raise OutOfTimeError
+        return stage
+
+    def minutes_left(self) -> float | None:
+        """Of the budget; None without one.
+
+        Raises:
+            OutOfTimeError: nothing is left, or somebody wants the run to end.
+        """
+        if self.options.stop is not None and self.options.stop():
+            raise OutOfTimeError
         minutes = None if self._deadline is None else (self._deadline - time.monotonic()) / 60
         if minutes is not None and minutes <= 0:
             raise OutOfTimeError
-        done = train(stage, config, folder=folder, name=name, max_minutes=minutes, listener=self.listener)
-        if not done.finished:
-            raise OutOfTimeError
+        return minutes
+
+    def list_skipped(self) -> None:
+        """Name the sources that could not be used in `output`/skipped.txt; no file without any."""
+        skipped = self.data.problems_summary()
+        if skipped and self.output.is_dir():
+            (self.output / SKIPPED).write_text(skipped + "\n", encoding="utf-8")
+
+    @staticmethod
+    def save(network: Any, folder: Path) -> Path:
+        """Save a finished part; the folder appears complete or not at all."""
+        weights = {name: whole(value).detach().cpu().contiguous() for name, value in network.state_dict().items()}
+        with one_process() as first:
+            if first:
+                partial = folder.with_name(folder.name + ".partial")
+                shutil.rmtree(partial, ignore_errors=True)
+                # diffusers would take fields that were registered later for defaults, and leave them out
+                settings = {name: value for name, value in network.config.items() if name != "_use_default_values"}
+                copy = type(network).from_config(settings)
+                copy.load_state_dict(weights)
+                copy.save_pretrained(partial, safe_serialization=True)
+                partial.rename(folder)
+        return folder
 
 
-def describe(recipe: ModelRecipe) -> dict[str, str]:
-    """One line a training phase, for the model card."""
-    phases = {
-        "autoencoder": recipe.autoencoder.trainer,
-        "denoiser, v": recipe.denoiser.velocity,
-        "denoiser, unrolled sampler": recipe.denoiser.sampler,
-        "guidance, v": recipe.guidance.velocity,
-        "guidance, unrolled sampler": recipe.guidance.sampler,
-    }
-    return {
-        name: f"{config.steps} steps of {config.batch_size}, AdamW {config.learning_rate:g}"
-        for name, config in phases.items()
-        if config is not None
-    }
+class FramesOnly(Dataset[dict[str, Any]]):
+    """Sequences without flow, for stages that estimate it where they train.
+
+    Args:
+        run: brings the material.
+        settings: of the sequences.
+        seed: makes another sequence of samples.
+    """
+
+    def __init__(self, run: Run, settings: SequenceSettings, *, seed: int) -> None:
+        data = run.data
+        self._samples = SequenceSamples(data.pictures, data.clips, _no_flow, settings, seed=seed)
+
+    def __getitem__(self, index: int) -> dict[str, Any]:
+        sample = self._samples[index]
+        return {"hr": sample["hr"], "lr": sample["lr"]}
 
 
-def _make_denoiser(recipe: DenoiserRecipe, latent_channels: int) -> GuidedUNet:
-    levels = len(recipe.block_out_channels)
-    return GuidedUNet(
-        in_channels=latent_channels + 3,
-        out_channels=latent_channels,
-        block_out_channels=recipe.block_out_channels,
-        down_block_types=("DownBlock2D",) * levels,
-        mid_block_type="UNetMidBlock2D",
-        up_block_types=("UpBlock2D",) * levels,
-        layers_per_block=recipe.layers_per_block,
-        norm_num_groups=recipe.norm_num_groups,
-        only_cross_attention=False,
-    )
+def _no_flow(current: torch.Tensor, neighbor: torch.Tensor) -> torch.Tensor:
+    """The place of a flow that nobody reads."""
+    del neighbor
+    return current.new_zeros(len(current), 2, *current.shape[-2:])
 
 
-def _save(network: Any, folder: Path) -> Path:
-    """Save a finished part; the folder appears complete or not at all."""
-    with _one_process() as first:
-        if first:
-            partial = folder.with_name(folder.name + ".partial")
-            shutil.rmtree(partial, ignore_errors=True)
-            network.to(memory_format=torch.contiguous_format).save_pretrained(partial, safe_serialization=True)
-            partial.rename(folder)
-    return folder
+def _write_json(file: Path, document: dict[str, Any]) -> None:
+    partial = file.with_suffix(".partial")
+    partial.write_text(json.dumps(document, indent=2) + "\n", encoding="utf-8")
+    partial.replace(file)
 
 
 @contextmanager
-def _one_process() -> Iterator[bool]:
+def one_process() -> Iterator[bool]:
     """True in the process that writes; the others wait until it has."""
     from accelerate import PartialState
 
     state = PartialState(cpu=not torch.cuda.is_available())
-    yield state.is_main_process
-    state.wait_for_everyone()
+    try:
+        yield state.is_main_process
+    finally:
+        state.wait_for_everyone()
 
 
 @contextmanager
-def _seeded(seed: int) -> Iterator[None]:
+def seeded(seed: int) -> Iterator[None]:
     """Initial weights from a seed, leaving torch's global generator as it was."""
     with torch.random.fork_rng():
         torch.manual_seed(seed)

@@ -3,7 +3,8 @@
     L = |y' - y|_1 + w_p LPIPS(y', y) + w_z mean(mean(z)^2 + (std(z) - 1)^2),   y' = D(z + sigma_n n, x)
 
 Noise n in the latent makes nearby latents decode alike, so that the denoiser's errors are forgiven and the latents can
-be diffused; without the pull w_z the latents would grow until the noise no longer matters. What is left of their mean
+be diffused (`latent` looks at a forward pass as a whole: the one loss that depends on how a batch is divided among
+processes); without the pull w_z the latents would grow until the noise no longer matters. What is left of their mean
 and standard deviation is measured after training and divided out by the network.
 """
 
@@ -17,8 +18,9 @@ from torch.nn import functional as F
 from torch.utils.data import Dataset
 
 from dgafvsr.models.autoencoder import ResidualAutoencoder
-from dgafvsr.training.perceptual import PerceptualLoss, random_window
-from dgafvsr.training.trainer import Stage
+from dgafvsr.training.draws import Draws
+from dgafvsr.training.perceptual import PerceptualLoss, random_windows
+from dgafvsr.training.stage import Stage
 
 __all__ = ["AutoencoderLoss", "AutoencoderStage", "measure_latents"]
 
@@ -63,19 +65,19 @@ class AutoencoderStage(Stage):
         self.weights = loss
         self.perceptual = PerceptualLoss() if loss.perceptual_weight > 0 else None
 
-    def forward(self, batch: dict[str, Tensor], generator: torch.Generator) -> dict[str, Tensor]:
+    def forward(self, batch: dict[str, Tensor], draws: Draws) -> dict[str, Tensor]:
         """Losses of a batch: hr N 3 4h 4w and lr N 3 h w in [-1, 1] -> loss, l1, lpips, latent."""
         hr = batch["hr"].contiguous(memory_format=torch.channels_last)
         lr = batch["lr"].contiguous(memory_format=torch.channels_last)
         latents = self.trained.encode(hr, lr)
-        noise = torch.randn(latents.shape, generator=generator).to(latents)
+        noise = draws.normal(*latents.shape[1:]).to(latents)
         output = self.trained.decode(latents + self.weights.latent_noise * noise, lr)
         mean, std = latents.float().mean(dim=(0, 2, 3)), latents.float().std(dim=(0, 2, 3))
         losses = {"l1": F.l1_loss(output, hr), "latent": (mean**2 + (std - 1) ** 2).mean()}
         losses["loss"] = losses["l1"] + self.weights.latent_weight * losses["latent"]
         if self.perceptual is not None:
-            window = random_window(output, hr, side=self.weights.perceptual_side, generator=generator)
-            losses["lpips"] = self.perceptual(*window)
+            windows = random_windows(output, hr, side=self.weights.perceptual_side, draws=draws)
+            losses["lpips"] = self.perceptual(*windows)
             losses["loss"] = losses["loss"] + self.weights.perceptual_weight * losses["lpips"]
         return losses
 

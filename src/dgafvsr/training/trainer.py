@@ -1,111 +1,91 @@
-"""One loop for every stage: accelerate, bf16, clipping, warm-up and cosine, an average of the weights, exact resume.
+"""One loop for every stage: processes, precision, accumulation, clipping, an average of the weights, exact resume.
 
-A *stage* is a module whose `forward(batch, generator)` returns its losses (key `loss` is minimised); `stage.trained` is
-the network that learns. Noise of step k comes from a generator seeded with (seed, k, process), data of step k are the
-samples k*batch ... (k+1)*batch - 1, the learning rate is a function of k: a resumed run continues bit for bit.
+Step k learns from the samples k*B ... (k+1)*B - 1 of the stage's data, B the batch over all processes; noise belongs to
+the sample (`draws.py`), the learning rate is a function of k. So a resumed run continues bit for bit, and the number of
+processes and micro-batches changes nothing but the order of summation.
+
+accelerate sets up the processes (`accelerate launch` or `torchrun`): DDP, or FSDP by accelerate's own configuration
+with `fsdp_version: 2`. Precision is autocast per stage and not accelerate's, which is fixed once per process.
 """
 
 from __future__ import annotations
 
-import json
-import logging
 import math
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass
+from contextlib import closing, nullcontext
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, NoReturn, Protocol
 
 import torch
-from torch import Tensor, nn
-from torch.utils.data import DataLoader, Dataset
+from safetensors import SafetensorError
+from safetensors.torch import save_file
+from torch import Tensor
+from torch.utils.data import DataLoader
 
 from dgafvsr.errors import ResourceError, UsageError
 from dgafvsr.training.checkpoints import (
     Checkpoint,
+    check_names,
+    latest_checkpoint,
     load_checkpoint,
     optimizer_tensors,
+    place,
     restore_optimizer,
     save_checkpoint,
+    whole,
 )
+from dgafvsr.training.draws import Draws
+from dgafvsr.training.interruption import Wish, stop_on_signals
+from dgafvsr.training.optimizers import Average, make_optimizer
+from dgafvsr.training.reports import Listener, Meter, RunLog, StepReport, ValidationReport
+from dgafvsr.training.settings import TrainerConfig, learning_rate_at
+from dgafvsr.training.stage import NOISE_BINS, Stage
 
-__all__ = ["Listener", "Stage", "StepReport", "TrainResult", "TrainerConfig", "learning_rate_at", "train"]
+__all__ = [
+    "Listener",
+    "Stage",
+    "StepReport",
+    "TrainOptions",
+    "TrainResult",
+    "TrainerConfig",
+    "Validate",
+    "learning_rate_at",
+    "train",
+]
 
-logger = logging.getLogger(__name__)
 
+class Validate(Protocol):
+    """Looks at a stage whose averaged weights are in place."""
 
-class Stage(nn.Module):
-    """What is learned and by which loss; frozen networks are further submodules.
-
-    Subclasses set `trained` and `data` and implement `forward(batch, generator) -> losses`.
-    """
-
-    trained: nn.Module
-    data: Dataset[dict[str, Tensor]]
-
-    def learned(self) -> list[nn.Parameter]:
-        """Parameters that the optimiser moves."""
-        return [parameter for parameter in self.trained.parameters() if parameter.requires_grad]
+    def __call__(self, stage: Stage, *, name: str, step: int, folder: Path) -> ValidationReport | None:
+        """The report, with its picture below `folder`; None where the stage makes no pictures."""
+        ...
 
 
 @dataclass(frozen=True, kw_only=True)
-class TrainerConfig:
-    """How long, how fast and how precisely a stage is trained."""
+class TrainOptions:
+    """What a call may choose without changing what is learned."""
 
-    steps: int
-    """Optimiser steps."""
+    max_minutes: float | None = None
+    """Save and return after this long; None trains to the end."""
 
-    batch_size: int
-    """Samples per step and process."""
+    keep: int = 2
+    """Checkpoints that are kept."""
 
-    learning_rate: float
-    """Peak learning rate of AdamW."""
+    listener: Listener | None = None
+    """Told every `log_every` steps."""
 
-    warmup_steps: int = 50
-    """Steps of linear warm-up from 0."""
+    validate: Validate | None = None
+    """Called every `validate_every` steps and after the last."""
 
-    final_rate: float = 0.05
-    """Learning rate after the last step as a share of the peak; the way down is a cosine. 1 keeps it constant."""
-
-    weight_decay: float = 1e-2
-    clip_norm: float = 1.0
-
-    average_decay: float = 0.998
-    """Decay of the exponential average of the weights, which is what a stage exports."""
-
-    precision: Literal["no", "bf16"] = "bf16"
-    seed: int = 0
-
-    workers: int = 0
-    """Processes that prepare data; 0 prepares in the training process."""
-
-    checkpoint_every: int = 200
-    log_every: int = 10
+    stop: Wish | None = None
+    """Whether training shall end early; None listens to SIGTERM and SIGINT by itself."""
 
     def __post_init__(self) -> None:
-        for name in ("steps", "batch_size", "checkpoint_every", "log_every"):
-            if getattr(self, name) < 1:
-                raise UsageError(f"{name} is too small", got=getattr(self, name), expected="at least 1")
-        if self.learning_rate <= 0:
-            raise UsageError("learning_rate is out of range", got=self.learning_rate, expected="a positive number")
-        if not 0 <= self.average_decay < 1:
-            raise UsageError("average_decay is out of range", got=self.average_decay, expected="0 to below 1")
-
-
-@dataclass(frozen=True, kw_only=True)
-class StepReport:
-    """What the listener is told every `log_every` steps."""
-
-    stage: str
-    step: int
-    steps: int
-
-    losses: dict[str, float]
-    """Means since the last report."""
-
-    gradient_norm: float
-    learning_rate: float
-    seconds_per_step: float
+        if self.keep < 1:
+            raise UsageError("too few checkpoints to keep", got=self.keep, expected="at least 1")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -115,192 +95,272 @@ class TrainResult:
     step: int
 
     finished: bool
-    """False when the time budget ended before the last step."""
-
-
-Listener = Callable[[StepReport], None]
-
-
-def learning_rate_at(step: int, config: TrainerConfig) -> float:
-    """Learning rate of step 0 ... steps-1: linear warm-up, then a cosine from the peak to `final_rate` of it."""
-    warm = min(1.0, (step + 1) / max(1, config.warmup_steps))
-    past = max(0, step - config.warmup_steps) / max(1, config.steps - config.warmup_steps)
-    cosine = 0.5 * (1 + math.cos(math.pi * min(1.0, past)))
-    return config.learning_rate * warm * (config.final_rate + (1 - config.final_rate) * cosine)
+    """False when the time budget ended, or somebody ended it, before the last step."""
 
 
 def train(
-    stage: Stage,
-    config: TrainerConfig,
-    *,
-    folder: Path,
-    name: str,
-    max_minutes: float | None = None,
-    listener: Listener | None = None,
+    stage: Stage, config: TrainerConfig, *, folder: Path, name: str, options: TrainOptions | None = None
 ) -> TrainResult:
-    """Train a stage, or go on from `folder`/checkpoint.safetensors; leaves the averaged weights in `stage.trained`.
+    """Train a stage, or go on from the newest checkpoint in `folder`; leaves the averaged weights in `stage.trained`.
 
     Args:
         stage: moved to the device that accelerate chooses.
         config: schedule and precision.
-        folder: receives `checkpoint.safetensors` and `losses.jsonl`.
+        folder: receives checkpoints, `losses.jsonl`, validation and TensorBoard files.
         name: the stage's name in reports.
-        max_minutes: save and return after this long; None trains to the end.
-        listener: called every `log_every` steps.
+        options: budget and listeners; None means the defaults.
 
     Returns:
         The step reached and whether it was the last.
 
     Raises:
-        ResourceError: the loss is no longer finite.
+        ResourceError: the loss is no longer finite (the batch is saved beside the checkpoints), or the disk is full.
         ModelError: the checkpoint found is damaged or of another network.
+        UsageError: the batch cannot be divided as asked, or something that the configuration needs is not installed.
     """
-    loop = _Loop(stage, config, folder=folder, name=name, listener=listener)
-    return loop.run(max_minutes)
+    options = options or TrainOptions()
+    loop = _Loop(stage, config, folder=folder, name=name, options=options)
+    with stop_on_signals() if options.stop is None else nullcontext(options.stop) as stop:
+        return loop.run(stop)
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Measured:
+    """Numbers of a step, means over all processes."""
+
+    losses: dict[str, float]
+    norm: float
+    stop: bool
+    by_level: Tensor | None
+
+    def finite(self, precision: str) -> bool:
+        # scaled float16 gradients overflow by design; the scaler skips such a step
+        return math.isfinite(self.losses["loss"]) and (precision == "fp16" or math.isfinite(self.norm))
 
 
 class _Loop:
     """State of one call of `train`."""
 
-    def __init__(
-        self, stage: Stage, config: TrainerConfig, *, folder: Path, name: str, listener: Listener | None
-    ) -> None:
+    def __init__(self, stage: Stage, config: TrainerConfig, *, folder: Path, name: str, options: TrainOptions) -> None:
         from accelerate import Accelerator
 
-        self.config, self.folder, self.name, self.listener = config, folder, name, listener
-        self.path = folder / "checkpoint.safetensors"
+        self.config, self.folder, self.name, self.options = config, folder, name, options
         folder.mkdir(parents=True, exist_ok=True)
         self.accelerator = Accelerator(cpu=not torch.cuda.is_available())
+        self.share = _share(config.batch_size, self.accelerator.num_processes, config.micro_batch)
+        self.sharded = self.accelerator.distributed_type == "FSDP"
+        if self.sharded and config.precision == "fp16":
+            raise UsageError("FSDP trains in bf16 or float32 here", got="precision fp16", remedy="choose bf16 or no")
+        if config.gradient_checkpointing:
+            stage.checkpoint_gradients()
         self.stage = stage.to(self.accelerator.device)
-        self.optimizer = torch.optim.AdamW(
-            stage.learned(), lr=config.learning_rate, betas=(0.9, 0.99), weight_decay=config.weight_decay
-        )
+        self.optimizer = make_optimizer(stage.learned(), config)
+        self.prepared = self._prepare()
+        self.scaler = torch.amp.GradScaler(self.accelerator.device.type, enabled=config.precision == "fp16")
+        self.average = Average(stage.trained, config.average_decay)
+        self.updates = 0
         self.start = self._restore()
-        self.prepared, self.wrapped_optimizer = self.accelerator.prepare(self.stage, self.optimizer)
+
+    def _prepare(self) -> Any:
+        if not self.sharded:
+            return self.accelerator.prepare(self.stage)
+        if not self.accelerator.is_fsdp2:
+            raise UsageError(
+                "FSDP of version 1 flattens the weights", remedy="set fsdp_version to 2 in accelerate's file"
+            )
+        # with FSDP the optimiser has to follow its parameters to their shards
+        prepared, _ = self.accelerator.prepare(self.stage, self.optimizer)
+        return prepared
 
     def _restore(self) -> int:
-        self.average = {name: value.detach().clone() for name, value in self.stage.trained.named_parameters()}
-        if not self.path.exists():
+        path = latest_checkpoint(self.folder)
+        if path is None:
             return 0
-        checkpoint = load_checkpoint(self.path)
-        self.stage.trained.load_state_dict(checkpoint.group("trained"))
-        averages = checkpoint.group("average")
-        self.average = {name: averages[name].to(value) for name, value in self.average.items()}
+        checkpoint = load_checkpoint(path)
+        own = self.stage.trained.state_dict()
+        trained, averages = checkpoint.group("trained"), checkpoint.group("average")
+        check_names(trained, own, path)
+        check_names(averages, self.average.tensors, path)
+        self.stage.trained.load_state_dict({name: place(value, own[name]) for name, value in trained.items()})
+        self.average.tensors = {name: place(averages[name], value) for name, value in self.average.tensors.items()}
         restore_optimizer(self.optimizer, self.stage.trained, checkpoint)
+        if self.stage.critic is not None:
+            critic = checkpoint.group("critic")
+            check_names(critic, self.stage.critic.state_dict(), path)
+            self.stage.critic.load_state_dict(critic)
+            restore_optimizer(self.optimizer, self.stage.critic, checkpoint)
+        self.updates = int(checkpoint.notes.get("updates", checkpoint.step))
+        if "scale" in checkpoint.notes and self.scaler.is_enabled():
+            state = self.scaler.state_dict()
+            state |= {"scale": float(checkpoint.notes["scale"]), "_growth_tracker": int(checkpoint.notes["growth"])}
+            self.scaler.load_state_dict(state)
         return checkpoint.step
 
     def _save(self, step: int) -> None:
-        if not self.accelerator.is_main_process:
-            return
-        trained = {f"trained.{name}": value for name, value in self.stage.trained.state_dict().items()}
-        average = {f"average.{name}": value for name, value in self.average.items()}
+        trained = {f"trained.{name}": whole(value) for name, value in self.stage.trained.state_dict().items()}
+        average = {f"average.{name}": whole(value) for name, value in self.average.tensors.items()}
         moments = optimizer_tensors(self.optimizer, self.stage.trained)
-        save_checkpoint(self.path, Checkpoint(step=step, tensors={**trained, **average, **moments}))
+        critic = {}
+        if self.stage.critic is not None:
+            critic = {f"critic.{name}": whole(value) for name, value in self.stage.critic.state_dict().items()}
+            moments |= optimizer_tensors(self.optimizer, self.stage.critic)
+        notes = {"updates": str(self.updates)}
+        if self.scaler.is_enabled():
+            state = self.scaler.state_dict()
+            notes |= {"scale": str(state["scale"]), "growth": str(state["_growth_tracker"])}
+        if self.accelerator.is_main_process:
+            checkpoint = Checkpoint(step=step, tensors={**trained, **average, **critic, **moments}, notes=notes)
+            save_checkpoint(self.folder, checkpoint, keep=self.options.keep)
+
+    def _samples(self, step: int) -> list[int]:
+        """Indices of this process's samples of a step."""
+        first = step * self.config.batch_size + self.accelerator.process_index * self.share.samples
+        return list(range(first, first + self.share.samples))
 
     def _batches(self) -> Iterator[dict[str, Tensor]]:
-        size, world = self.config.batch_size, self.accelerator.num_processes
-        first = self.accelerator.process_index * size
-        indices = [
-            [step * size * world + first + offset for offset in range(size)]
-            for step in range(self.start, self.config.steps)
-        ]
         loader: DataLoader[Any] = DataLoader(
             self.stage.data,
-            batch_sampler=indices,
+            batch_sampler=[self._samples(step) for step in range(self.start, self.config.steps)],
             num_workers=self.config.workers,  # type: ignore[arg-type]
+            pin_memory=self.accelerator.device.type == "cuda",
         )
         for batch in loader:
             yield {key: value.to(self.accelerator.device, non_blocking=True) for key, value in batch.items()}
 
-    def _generator(self, step: int) -> torch.Generator:
-        key = (self.config.seed * 1_000_003 + step) * 1_009 + self.accelerator.process_index
-        return torch.Generator().manual_seed(key % 2**63)
-
-    def _step(self, step: int, batch: dict[str, Tensor]) -> tuple[dict[str, float], float]:
-        rate = learning_rate_at(step, self.config)
+    def _step(self, step: int, batch: dict[str, Tensor], stop: Callable[[], bool]) -> _Measured:
         for group in self.optimizer.param_groups:
-            group["lr"] = rate
-        # not accelerate's own mixed precision: that is fixed once per process, and a chain runs several stages
-        with torch.autocast(self.accelerator.device.type, torch.bfloat16, enabled=self.config.precision == "bf16"):
-            losses = self.prepared(batch, self._generator(step))
-        if not torch.isfinite(losses["loss"].detach()):
-            raise ResourceError(
-                f"the loss of {self.name} is not finite at step {step}",
-                remedy="lower learning_rate; the last checkpoint is intact",
+            group["lr"] = learning_rate_at(step, self.config)
+        self.optimizer.zero_grad()
+        sums: dict[str, Tensor] = {}
+        for first in range(0, self.share.samples, self.share.micro_batch):
+            rows = slice(first, first + self.share.micro_batch)
+            for key, value in self._forward_backward(step, batch, rows).items():
+                sums[key] = sums[key] + value if key in sums else value
+        self.scaler.unscale_(self.optimizer)
+        norm = whole(torch.nn.utils.clip_grad_norm_(self.stage.learned(), self.config.clip_norm))
+        measured = self._measure(sums, norm, stop)
+        if not measured.finite(self.config.precision):
+            self._give_up(step, batch, measured)
+        scale = self.scaler.get_scale()
+        self.scaler.step(self.optimizer)
+        self.scaler.update()
+        self.updates += int(self.scaler.get_scale() >= scale)
+        self.average.update(step)
+        return measured
+
+    def _forward_backward(self, step: int, batch: dict[str, Tensor], rows: slice) -> dict[str, Tensor]:
+        """Detached losses of a micro-batch, weighted by its share; its gradients are added to the others'."""
+        weight = self.share.micro_batch / self.share.samples
+        draws = Draws(self.config.seed, self._samples(step)[rows], step=step)
+        last = rows.stop >= self.share.samples
+        dtype = torch.float16 if self.config.precision == "fp16" else torch.bfloat16
+        with nullcontext() if last else self.accelerator.no_sync(self.prepared):
+            with torch.autocast(self.accelerator.device.type, dtype, enabled=self.config.precision != "no"):
+                losses = self.prepared({key: value[rows] for key, value in batch.items()}, draws)
+            self.scaler.scale(losses["loss"] * weight).backward()
+        return {key: value.detach() * (1 if key == "by_level" else weight) for key, value in losses.items()}
+
+    def _measure(self, sums: dict[str, Tensor], norm: Tensor, stop: Callable[[], bool]) -> _Measured:
+        """Means over the processes, with one transfer from the device: it is also what all of them agree on."""
+        names = [key for key in sums if key != "by_level"]
+        flag = torch.tensor(float(stop()), device=norm.device)
+        vector = torch.stack([flag, norm.float(), *(sums[name].float() for name in names)])
+        levels = sums.get("by_level")
+        if levels is not None:
+            vector = torch.cat([vector, levels.flatten().to(vector)])
+        values = self.accelerator.reduce(vector, reduction="mean").cpu()
+        found = dict(zip(names, values[2 : 2 + len(names)].tolist(), strict=True))
+        by_level = None if levels is None else values[2 + len(names) :].view(2, NOISE_BINS)
+        return _Measured(losses=found, norm=float(values[1]), stop=bool(values[0] > 0), by_level=by_level)
+
+    def _give_up(self, step: int, batch: dict[str, Tensor], measured: _Measured) -> NoReturn:
+        """Keep what is needed to see the same step again, then stop: the weights are still those before it."""
+        rank = f"-process{self.accelerator.process_index}" if self.accelerator.num_processes > 1 else ""
+        path = self.folder / f"failure-{step:06d}{rank}.safetensors"
+        samples = self._samples(step)
+        draws = Draws(self.config.seed, samples, step=step)
+        tensors = {f"batch.{key}": value.detach().cpu().contiguous() for key, value in batch.items()}
+        tensors["samples"] = torch.tensor(samples)
+        tensors["generators"] = torch.stack([generator.get_state() for generator in draws.generators])
+        try:
+            save_file(
+                tensors, path, metadata={"step": str(step), "seed": str(self.config.seed), "losses": str(measured)}
             )
-        self.wrapped_optimizer.zero_grad()
-        self.accelerator.backward(losses["loss"])
-        norm = self.accelerator.clip_grad_norm_(self.stage.learned(), self.config.clip_norm)
-        self.wrapped_optimizer.step()
-        self._update_average(step)
-        return {key: float(value.detach()) for key, value in losses.items()}, float(norm or 0.0)
+            kept = f"the batch and its generators are in {path}"
+        except (OSError, SafetensorError) as error:
+            kept = f"the batch could not be saved: {error}"
+        raise ResourceError(
+            f"the loss of {self.name} is not finite at step {step}",
+            got=f"loss {measured.losses['loss']}, gradient norm {measured.norm}",
+            expected=f"numbers; {kept}",
+            remedy="lower learning_rate, or choose another precision; the last checkpoint is intact",
+        )
 
-    @torch.no_grad()
-    def _update_average(self, step: int) -> None:
-        decay = min(self.config.average_decay, (1 + step) / (10 + step))
-        for name, value in self.stage.trained.named_parameters():
-            self.average[name].lerp_(value.detach(), 1 - decay)
-
-    def _agreed(self, mine: bool) -> bool:
-        """Whether any process says so: all stop after the same step."""
-        flag = torch.tensor([float(mine)], device=self.accelerator.device)
-        return bool(self.accelerator.reduce(flag, reduction="sum") > 0)
-
-    def run(self, max_minutes: float | None) -> TrainResult:
-        """Steps until the last one or the end of the budget; the averaged weights are in place afterwards."""
-        began = time.monotonic()
-        self.stage.train()
-        meter = _Meter(self)
-        step = self.start
-        for batch in self._batches():
-            losses, norm = self._step(step, batch)
-            step += 1
-            meter.add(step, losses, norm)
-            out_of_time = max_minutes is not None and self._agreed(time.monotonic() - began > max_minutes * 60)
-            if step % self.config.checkpoint_every == 0 or step == self.config.steps or out_of_time:
-                self._save(step)
-            if out_of_time:
-                break
+    def _validate(self, step: int, log: RunLog | None) -> None:
+        """Validation on the first process; left out under FSDP, where no process has the whole network."""
+        every, validate = self.config.validate_every, self.options.validate
+        due = every > 0 and (step % every == 0 or step == self.config.steps)
+        if not due or validate is None or self.sharded:
+            return
+        if log is not None:
+            self.stage.eval()
+            with self.average.lent(), torch.no_grad():
+                report = validate(self.stage, name=self.name, step=step, folder=self.folder)
+            self.stage.train()
+            if report is not None:
+                log.validation(report)
         self.accelerator.wait_for_everyone()
-        self.stage.trained.load_state_dict(self.average, strict=False)
+
+    def run(self, stop: Wish) -> TrainResult:
+        """Steps until the last one or the end of the budget; the averaged weights are in place afterwards."""
+        began, minutes = time.monotonic(), self.options.max_minutes
+
+        def enough() -> bool:
+            return stop() or (minutes is not None and time.monotonic() - began > minutes * 60)
+
+        writes = self.accelerator.is_main_process and self.start < self.config.steps
+        with closing(RunLog(self.folder, self.options.listener)) if writes else nullcontext() as log:
+            step = self._follow(enough, log)
+        self.accelerator.wait_for_everyone()
+        self.average.settle()
         self.stage.eval()
         return TrainResult(step=step, finished=step >= self.config.steps)
 
+    def _follow(self, enough: Wish, log: RunLog | None) -> int:
+        """The steps; the number of the one that comes next."""
+        self.stage.train()
+        meter, step = Meter(self.name, self.config), self.start
+        for batch in self._batches():
+            measured = self._step(step, batch, enough)
+            step += 1
+            report = meter.add(step, measured.losses, measured.norm, measured.by_level)
+            if report is not None and log is not None:
+                log.step(report)
+            if step % self.config.checkpoint_every == 0 or step == self.config.steps or measured.stop:
+                self._save(step)
+            if measured.stop:
+                break
+            self._validate(step, log)
+        return step
 
-class _Meter:
-    """Means of the losses between reports, to the listener, the log and `losses.jsonl`."""
 
-    def __init__(self, loop: _Loop) -> None:
-        self.loop = loop
-        self._clear()
+@dataclass(frozen=True, kw_only=True)
+class _Share:
+    """A process's part of a step."""
 
-    def _clear(self) -> None:
-        self.sums: dict[str, float] = {}
-        self.count, self.since = 0, time.monotonic()
+    samples: int
+    micro_batch: int
 
-    def add(self, step: int, losses: dict[str, float], gradient_norm: float) -> None:
-        """Take the losses of the step that ended as number `step`; report when it is due."""
-        for key, value in losses.items():
-            self.sums[key] = self.sums.get(key, 0.0) + value
-        self.count += 1
-        config = self.loop.config
-        if step % config.log_every and step != config.steps:
-            return
-        report = StepReport(
-            stage=self.loop.name,
-            step=step,
-            steps=config.steps,
-            losses={key: value / self.count for key, value in self.sums.items()},
-            gradient_norm=gradient_norm,
-            learning_rate=learning_rate_at(step - 1, config),
-            seconds_per_step=(time.monotonic() - self.since) / self.count,
+
+def _share(batch_size: int, processes: int, micro_batch: int | None) -> _Share:
+    samples, left = divmod(batch_size, processes)
+    if left:
+        raise UsageError(
+            "batch_size cannot be shared by the processes", got=f"{batch_size} samples, {processes} processes"
         )
-        self._clear()
-        if not self.loop.accelerator.is_main_process:
-            return
-        text = " ".join(f"{key}={value:.4f}" for key, value in report.losses.items())
-        logger.info("%s %d/%d %s %.2f s/step", report.stage, step, config.steps, text, report.seconds_per_step)
-        with (self.loop.folder / "losses.jsonl").open("a", encoding="utf-8") as file:
-            file.write(json.dumps(asdict(report)) + "\n")
-        if self.loop.listener is not None:
-            self.loop.listener(report)
+    micro_batch = min(micro_batch or samples, samples)
+    if samples % micro_batch:
+        raise UsageError(
+            "micro_batch does not divide a process's share of the batch", got=f"{micro_batch} of {samples} samples"
+        )
+    return _Share(samples=samples, micro_batch=micro_batch)

@@ -14,8 +14,8 @@ def calls(monkeypatch):
     """The calls of `recipes.run`; each reports once and finishes."""
     made = []
 
-    def fake(name, *, data, output, overrides, max_minutes, listener):
-        made.append({"name": name, "data": data, "output": output, "overrides": overrides, "max_minutes": max_minutes})
+    def fake(name, *, data, output, overrides, options):
+        made.append({"name": name, "data": data, "output": output, "overrides": overrides, "options": options})
         report = StepReport(
             stage="autoencoder",
             step=1,
@@ -25,8 +25,8 @@ def calls(monkeypatch):
             learning_rate=1,
             seconds_per_step=1,
         )
-        listener(report)
-        return output if max_minutes else output / "model"
+        options.listener(report)
+        return output if options.max_minutes else output / "model"
 
     monkeypatch.setattr(recipes, "run", fake)
     return made
@@ -39,13 +39,40 @@ def test_command_is_a_thin_shell(calls, tmp_path, capsys):
     assert call["name"] == "tiny"
     assert (call["data"], call["output"]) == (Path("photos"), tmp_path / "run")
     assert call["overrides"] == {"guidance.warp": "centered", "denoiser.velocity.steps": 9}
-    assert call["max_minutes"] is None
+    assert (call["options"].max_minutes, call["options"].keep) == (None, 2)
     assert capsys.readouterr().out.strip().endswith("model")
+
+
+def test_shortcuts_are_fields_of_the_recipe(calls, tmp_path):
+    options = ["--base", "models/base", "--arms", "zero, centered", "--val", "held", "--keep", "5", "--cache", "kept"]
+    assert run(["train", "ablation", "--data", "d", "--output", str(tmp_path / "run"), *options]) == 0
+    (call,) = calls
+    assert call["overrides"] == {"base": "models/base", "arms": ("zero", "centered")}
+    chosen = call["options"]
+    assert (chosen.val, chosen.keep, chosen.cache) == (Path("held"), 5, Path("kept"))
+
+
+def test_recipes_are_listed_with_their_budgets(capsys):
+    assert run(["train", "--list"]) == 0
+    printed = capsys.readouterr().out
+    for entry in recipes.RECIPES.values():
+        assert entry.name in printed
+        assert entry.budget.split()[0] in printed, entry.name
+
+
+def test_export_is_a_thin_shell(monkeypatch, tmp_path, capsys):
+    from dgafvsr.training import export
+
+    made = []
+    monkeypatch.setattr(export, "export_run", lambda *folders, licence: made.append((*folders, licence)) or folders[1])
+    assert run(["train", "export", "runs/a", "models/a", "--licence", "CC0"]) == 0
+    assert made == [(Path("runs/a"), Path("models/a"), "CC0")]
+    assert capsys.readouterr().out.strip().endswith("a")
 
 
 def test_end_of_time_is_told(calls, tmp_path, capsys):
     assert run(["train", "tiny", "--data", "d", "--output", str(tmp_path / "run"), "--max-minutes", "0.5"]) == 0
-    assert calls[0]["max_minutes"] == 0.5
+    assert calls[0]["options"].max_minutes == 0.5
     assert "--resume" in capsys.readouterr().out
 
 
@@ -73,6 +100,11 @@ def test_no_time_is_a_usage_error(calls, tmp_path, capsys, minutes):
         (["train", "tiny", "--data", "d", "--output", "OUT", "--set", "steps"], 2),
         (["train", "tiny", "--data", "d", "--output", "OUT", "--set", "nothing.here=1"], 2),
         (["train", "tiny", "--output", "OUT"], 2),
+        (["train"], 2),
+        (["train", "export", "OUT"], 2),
+        (["train", "export", "OUT", "OUT/model"], 2),
+        (["train", "tiny", "OUT", "--data", "d", "--output", "OUT"], 2),
+        (["train", "tiny", "--data", "d", "--output", "OUT", "--licence", "CC0"], 2),
     ],
 )
 def test_bad_request_is_one_line(tmp_path, capsys, words, code):

@@ -1,0 +1,79 @@
+"""What is asked of a picture that the sampler has made: near the truth, alike, without a grid, and real-looking.
+
+    L = |y' - y|_1 + w_g grid(y', y) + w_p LPIPS-VGG(y', y) + w_a texture(y')
+
+Both finishing stages use it: D_U's on single pictures, G_U's on the last frame of a sequence.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from dgafvsr.training.adversarial import Critic
+from dgafvsr.training.draws import Draws
+from dgafvsr.training.perceptual import PerceptualLoss, grid_loss, random_windows
+
+__all__ = ["PictureLoss", "SamplerLoss"]
+
+_CRITIC_SHARE: Final = 0.05
+"""Weight of the critic's own loss: Adam does not mind it, and it leaves most of the clipped norm to the picture."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class SamplerLoss:
+    """Loss on decoded pictures."""
+
+    perceptual_weight: float = 1.0
+    """Weight of LPIPS-VGG beside L1."""
+
+    perceptual_side: int = 96
+    """Side in HR pixels of the window that LPIPS and the critic see, to save time."""
+
+    grid_weight: float = 5.0
+    """Weight of `grid_loss`; 0 leaves it out."""
+
+    adversarial_weight: float = 0.0
+    """Weight of the critic's texture loss; 0 trains no critic. Without this and LPIPS, no VGG is needed."""
+
+    gradient_steps: int | None = None
+    """Gradients flow through this many last sampler steps; None is all."""
+
+
+class PictureLoss(nn.Module):
+    """The loss above, with the critic that learns beside the picture.
+
+    Args:
+        weights: of its terms.
+
+    Attributes:
+        critic: to be moved by the optimiser and kept in checkpoints, or None.
+    """
+
+    critic: Critic | None
+
+    def __init__(self, weights: SamplerLoss) -> None:
+        super().__init__()
+        self.weights = weights
+        looks = weights.perceptual_weight > 0 or weights.adversarial_weight > 0
+        self.perceptual = PerceptualLoss() if looks else None
+        self.critic = Critic() if weights.adversarial_weight > 0 else None
+
+    def forward(self, output: Tensor, target: Tensor, draws: Draws) -> dict[str, Tensor]:
+        """Losses of N 3 4h 4w pictures in [-1, 1] -> loss, l1, grid and, where they count, lpips, texture, critic."""
+        weights = self.weights
+        losses = {"l1": F.l1_loss(output, target), "grid": grid_loss(output, target)}
+        total = losses["l1"] + weights.grid_weight * losses["grid"]
+        if self.perceptual is not None:
+            made, real = random_windows(output, target, side=weights.perceptual_side, draws=draws)
+            made_features, real_features = self.perceptual.features(made), self.perceptual.features(real)
+            losses["lpips"] = self.perceptual.distance(made_features, real_features)
+            total = total + weights.perceptual_weight * losses["lpips"]
+            if self.critic is not None:
+                terms = self.critic.terms(made_features, real_features)
+                losses |= {"texture": terms.texture, "critic": terms.critic}
+                total = total + weights.adversarial_weight * terms.texture + _CRITIC_SHARE * terms.critic
+        return {**losses, "loss": total}

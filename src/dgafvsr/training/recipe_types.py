@@ -1,0 +1,221 @@
+"""What a recipe says, as typed data: one class for each kind of training."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+from dgafvsr.errors import UsageError
+from dgafvsr.flow.estimator import FlowEstimatorName
+from dgafvsr.sampling.noise import InitialNoise
+from dgafvsr.sampling.ogwm import Convention, Rescaling
+from dgafvsr.sampling.sweeps import Turns
+from dgafvsr.training.data.samples import SequenceSettings
+from dgafvsr.training.picture_loss import SamplerLoss
+from dgafvsr.training.settings import TrainerConfig
+from dgafvsr.training.stage_autoencoder import AutoencoderLoss
+from dgafvsr.training.stage_guidance import GuidedSamplerLoss
+from dgafvsr.training.validation import ScoringSettings
+
+__all__ = [
+    "AblationRecipe",
+    "AutoencoderRecipe",
+    "BaseGuidanceRecipe",
+    "DenoiserRecipe",
+    "Domain",
+    "GuidanceRecipe",
+    "ModelRecipe",
+    "Recipe",
+]
+
+Domain = Literal["features", "pixels"]
+"""Where the neighbour is aligned: the paper's latents (G_U), or StableVSR's decoded frames (a ControlNet)."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class AutoencoderRecipe:
+    """Stage 1."""
+
+    trainer: TrainerConfig
+    loss: AutoencoderLoss
+
+    side: int
+    """HR side of the crops in pixels."""
+
+    fault_share: float
+    """Share of crops with a mildly degraded LR frame, 0 to 1."""
+
+    width: int
+    encoder_blocks: int
+    decoder_blocks: int
+    detail_width: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class DenoiserRecipe:
+    """Stage 2."""
+
+    velocity: TrainerConfig
+    """Squared error on v."""
+
+    sampler: TrainerConfig | None
+    """Loss on the unrolled sampler's picture; None leaves it out."""
+
+    sampler_loss: SamplerLoss
+    side: int
+    fault_share: float
+
+    sampler_share: float
+    """Share of the timesteps of `velocity` that are the default sampler's own, 0 to 1."""
+
+    sampler_steps: int
+    """Steps of the default sampler."""
+
+    block_out_channels: tuple[int, ...]
+    layers_per_block: int
+    norm_num_groups: int
+
+    texture: TrainerConfig | None = None
+    """The same once more with a critic, which needs a network that is nearly done; None leaves it out."""
+
+    texture_loss: SamplerLoss = field(default_factory=SamplerLoss)
+    """Of `texture`."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class GuidanceRecipe:
+    """Stage 3."""
+
+    velocity: TrainerConfig
+    """The authors' step."""
+
+    sampler: TrainerConfig | None
+    """Loss on the unrolled guided sampler's picture; None leaves it out."""
+
+    sampler_loss: GuidedSamplerLoss
+
+    pairs: SequenceSettings
+    """Material of `velocity`."""
+
+    sequences: SequenceSettings
+    """Material of `sampler`."""
+
+    warp: Convention
+
+    shared_noise_share: float
+    """Share of pairs whose frames have the same noise in `velocity`, 0 to 1; the authors' is 0."""
+
+    sampler_share: float
+    """Share of the timesteps of `velocity` that are the default sampler's own, 0 to 1; the authors' is 0."""
+
+    sampler_steps: int
+    """Steps of the default sampler; also written into the model."""
+
+    initial_noise: InitialNoise
+    """How the model's frames start by default; written into the model."""
+
+    turns: Turns = "unguided"
+    """Whether the model guides the first frame of a sweep; the authors' does not. Sampling only; written into it."""
+
+    guided_neighbor_share: float = 0.0
+    """Share of steps of `velocity` whose neighbour is itself guided, as in sampling; needs `pairs.frames` of 3."""
+
+    domain: Domain = "features"
+
+    dense: bool = True
+    """Residuals for every stage of D_U; False leaves out those of the decoder (the paper's ablation)."""
+
+    rescaling: Rescaling = "nearest"
+    """Of OGWM; the others are the paper's ablation and serve in training and in its table only."""
+
+    zero_condition: bool = False
+    """Control: G_U reads zeros instead of the aligned latent, in training and in sampling."""
+
+    aligned_lr: bool = False
+    """G_U also reads the neighbour's aligned LR frame, which differs from the current one where the flow is wrong."""
+
+    def __post_init__(self) -> None:
+        _check_shares(self)
+        if self.guided_neighbor_share > 0 and self.pairs.frames < 3:
+            raise UsageError(
+                "guided_neighbor_share needs longer sequences",
+                got=f"{self.pairs.frames} frames",
+                expected="pairs.frames of 3",
+            )
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelRecipe:
+    """All stages of a model."""
+
+    autoencoder: AutoencoderRecipe
+    denoiser: DenoiserRecipe
+    guidance: GuidanceRecipe
+
+
+@dataclass(frozen=True, kw_only=True)
+class BaseGuidanceRecipe:
+    """A guidance network for a published upscaler, which stays frozen: the paper's own training."""
+
+    base: str
+    """Folder or hub id of the upscaler: SD-x4's or StableVSR's layout."""
+
+    velocity: TrainerConfig
+    """The authors' step, on what the base predicts: v, epsilon or x0."""
+
+    pairs: SequenceSettings
+    domain: Domain
+
+    flow: FlowEstimatorName = "raft_large"
+    """FM's estimator, on the x4 frames of each batch, where the network trains."""
+
+    warp: Convention = "released"
+    noise_level: int = 0
+    """Class label of bases that have one; LR frames are not noise-augmented."""
+
+    encode_batch: int = 16
+    """Frames that the VAE encodes at once."""
+
+    sampler_steps: int = 50
+    """Steps of the default sampler: written into the model, and used in validation."""
+
+    condition_widths: tuple[int, ...] = (64, 128, 256)
+    """Channels of the ControlNet's condition embedding (`pixels` only); each after the first halves the side."""
+
+    guided_neighbor_share: float = 0.0
+    shared_noise_share: float = 0.0
+    sampler_share: float = 0.0
+    zero_condition: bool = False
+    aligned_lr: bool = False
+    """As in `GuidanceRecipe`; the authors have none of these."""
+
+    def __post_init__(self) -> None:
+        _check_shares(self)
+        if self.guided_neighbor_share > 0 and self.pairs.frames < 3:
+            raise UsageError("guided_neighbor_share needs pairs.frames of 3", got=self.pairs.frames)
+
+
+@dataclass(frozen=True, kw_only=True)
+class AblationRecipe:
+    """Guidance networks that differ in one thing each, trained alike around one frozen denoiser and autoencoder."""
+
+    base: str | None
+    """Model folder with the frozen networks; None takes the packaged model."""
+
+    arms: tuple[str, ...]
+    """Names from `dgafvsr.training.ablation.ARMS`, in the order of the table."""
+
+    guidance: GuidanceRecipe
+    """What all arms share; their own fields are put into it."""
+
+    scoring: ScoringSettings = field(default_factory=lambda: ScoringSettings(frames=12, side=None, clips=None))
+    """What of the validation clips the table is made on."""
+
+
+Recipe = AutoencoderRecipe | DenoiserRecipe | GuidanceRecipe | ModelRecipe | BaseGuidanceRecipe | AblationRecipe
+
+
+def _check_shares(recipe: GuidanceRecipe | BaseGuidanceRecipe) -> None:
+    for name in ("guided_neighbor_share", "shared_noise_share", "sampler_share"):
+        if not 0 <= getattr(recipe, name) <= 1:
+            raise UsageError(f"{name} is out of range", got=getattr(recipe, name), expected="0 to 1")
