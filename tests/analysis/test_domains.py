@@ -6,7 +6,7 @@ from scipy import ndimage
 from dgafvsr.analysis.domains import DomainComparison, compare_domains, compare_pair
 from dgafvsr.errors import InputError, UsageError
 from dgafvsr.flow.dis import DISFlow
-from dgafvsr.flow.fm import BidirectionalFlows
+from dgafvsr.flow.fm import BidirectionalFlows, upsample_frames
 from dgafvsr.sampling.ogwm import OGWM
 from dgafvsr.sampling.sampler import StepEvent
 from dgafvsr.video.color import to_tensor
@@ -111,6 +111,26 @@ def test_neighbours_are_aligned_by_the_flow_of_their_sweep():
         assert result.mean(domain, "psnr") > 80
         assert result.mean(domain, "ssim") == pytest.approx(1, abs=1e-4)
     assert result.relative_difference("ssim") == pytest.approx(0, abs=1e-4)
+
+
+def test_detail_leaves_the_enlarged_frame_out():
+    lr = torch.rand(2, 3, H, W)
+
+    class OnlyEnlarging(RepeatingCodec):
+        def decode(self, latents, lr):
+            return upsample_frames(lr) + super().decode(latents, lr)[:, :3]
+
+    latent, still = torch.randn(1, 4, H, W), torch.zeros(1, 2, 4 * H, 4 * W)
+    results = {}
+    for detail in (False, True):
+        comparison = DomainComparison(OnlyEnlarging(), OGWM(convention="centered"), detail=detail)
+        hear = comparison.listen(lr, BidirectionalFlows(forward=still, backward=still))
+        hear(event(0, latent))
+        hear(event(1, latent))
+        results[detail] = comparison.result()
+    assert results[True].mean("pixel", "psnr") > 80  # equal latents: equal detail, whatever the frames
+    assert results[False].mean("pixel", "psnr") < 40
+    assert results[True].mean("feature", "psnr") == results[False].mean("feature", "psnr")
 
 
 def test_motion_out_of_sight_is_no_pair():

@@ -5,9 +5,8 @@ import math
 
 import pytest
 
-from dgafvsr.analysis.plots import Curve, Panel, save_plot
-from dgafvsr.analysis.report import AnalysisReport, Section, check_targets, save_report, to_csv, to_json, to_markdown
-from dgafvsr.errors import OutputError, UsageError
+from dgafvsr.analysis.report import AnalysisReport, Section, save_report, to_csv, to_json, to_markdown
+from dgafvsr.errors import OutputError
 
 REPORT = AnalysisReport(
     title="What | where",
@@ -43,24 +42,3 @@ def test_reports_are_written_by_suffix_and_never_replaced_unasked(tmp_path):
         save_report(REPORT, tmp_path / "r.md")
     save_report(REPORT, tmp_path / "r.md", overwrite=True)
     assert len(list(tmp_path.iterdir())) == 3
-
-
-def test_wrong_endings_are_refused(tmp_path):
-    with pytest.raises(UsageError):
-        check_targets([tmp_path / "r.png"], [])
-    with pytest.raises(UsageError):
-        check_targets([], [tmp_path / "r.md"])
-
-
-def test_plot_is_a_picture_and_leaves_nothing_else(tmp_path):
-    pytest.importorskip("matplotlib")
-    from PIL import Image
-
-    curves = (Curve(name="a", points=((1, 2), (2, 3))), Curve(name="b", points=((1, 1),), dashed=True))
-    panels = [[Panel(title="t", x_label="s", curves=curves)] * 2]
-    save_plot(panels, tmp_path / "p.png")
-    with Image.open(tmp_path / "p.png") as picture:
-        assert picture.size[0] > picture.size[1]
-    assert [path.name for path in tmp_path.iterdir()] == ["p.png"]
-    with pytest.raises(OutputError):
-        save_plot(panels, tmp_path / "p.png")

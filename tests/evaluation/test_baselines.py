@@ -1,11 +1,10 @@
 import numpy as np
 import pytest
 import torch
-from PIL import Image
 
 from dgafvsr.errors import UsageError
-from dgafvsr.evaluation.baselines import interpolate_pixels, write_baseline
-from tests.evaluation.pictures import smooth_clip, to_pixels, write_clip
+from dgafvsr.evaluation.baselines import interpolate_pixels
+from tests.evaluation.pictures import smooth_clip, to_pixels
 
 
 def test_bicubic_is_the_kernel_of_the_field():
@@ -33,15 +32,6 @@ def test_lanczos_interpolates_with_windowed_sinc():
 def test_flat_pictures_stay_flat():
     pixels = np.full((5, 6, 3), 77, dtype=np.uint8)
     assert (interpolate_pixels(pixels, "lanczos") == 77).all()
-
-
-def test_folder_is_enlarged_frame_by_frame(tmp_path):
-    clip = smooth_clip(t=3, height=8, width=12)
-    write_clip(tmp_path / "lr", clip)
-    assert write_baseline(tmp_path / "lr", tmp_path / "out", "bicubic") == 3
-    files = sorted((tmp_path / "out").iterdir())
-    assert len(files) == 3
-    assert np.array_equal(np.asarray(Image.open(files[1])), interpolate_pixels(to_pixels(clip)[1], "bicubic"))
 
 
 def test_unknown_kernel_lists_the_kernels():

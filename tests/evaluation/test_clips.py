@@ -1,12 +1,21 @@
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from PIL import Image
 
 from dgafvsr.errors import InputError, UsageError
-from dgafvsr.evaluation.clips import FrameChoice, discover_clips, name_predictions, plan_clips, read_pictures
+from dgafvsr.evaluation.clips import (
+    FrameChoice,
+    discover_clips,
+    name_predictions,
+    plan_clips,
+    plan_inputs,
+    read_pictures,
+)
 from tests.evaluation.pictures import smooth_clip, write_clip
 
 ALL = FrameChoice()
@@ -46,7 +55,7 @@ def test_missing_and_extra_clips_are_named(tmp_path):
     with pytest.raises(UsageError, match="no clip sea"):
         plan_clips({"ours": tmp_path / "sr"}, tmp_path / "gt", choice=ALL, clips=("sea",))
     write_clip(tmp_path / "sr" / "foliage", smooth_clip(t=1))
-    with pytest.raises(InputError, match="truth lacks: walk"):
+    with pytest.raises(InputError, match="gt lacks: walk"):
         plan_clips({"ours": tmp_path / "sr"}, tmp_path / "gt", choice=ALL)
     assert len(plan_clips({"ours": tmp_path / "sr"}, tmp_path / "gt", choice=ALL, clips=("city", "foliage"))) == 2
 
@@ -105,7 +114,89 @@ def test_predictions_are_named_by_argument_or_path(tmp_path):
     assert named == {"ours": Path("runs/7/out"), "bicubic": Path("runs/bicubic"), "odd=name": tmp_path / "odd=name"}
 
 
-@pytest.mark.parametrize(("arguments", "message"), [(["a/x", "b/x"], "NAME=PATH"), ([], "nothing to score")])
-def test_ambiguous_predictions_are_refused(arguments, message):
-    with pytest.raises(UsageError, match=message):
-        name_predictions(arguments)
+def test_predictions_of_one_name_are_refused():
+    with pytest.raises(UsageError, match="NAME=PATH"):
+        name_predictions(["a/x", "b/x"])
+
+
+def test_nothing_to_score_is_refused(tmp_path):
+    with pytest.raises(UsageError, match="nothing to score"):
+        plan_clips({}, tmp_path, choice=ALL)
+
+
+def test_without_truth_the_methods_must_have_the_same_clips(tmp_path):
+    for side in ("a", "b"):
+        for name in ("000", "001"):
+            write_clip(tmp_path / side / name, smooth_clip(t=2))
+    plans = plan_clips({"a": tmp_path / "a", "b": tmp_path / "b"}, None, choice=ALL)
+    assert [(plan.name, plan.truth, plan.frames) for plan in plans] == [
+        ("000", None, range(2)),
+        ("001", None, range(2)),
+    ]
+    (tmp_path / "b" / "001" / "00000001.png").unlink()
+    with pytest.raises(InputError, match="1 and 2"):
+        plan_clips({"a": tmp_path / "a", "b": tmp_path / "b"}, None, choice=ALL)
+    write_clip(tmp_path / "b" / "002", smooth_clip(t=2))
+    with pytest.raises(InputError, match=r"b has clips that .*a lacks: 002"):
+        plan_clips({"a": tmp_path / "a", "b": tmp_path / "b"}, None, choice=FrameChoice(max_frames=1))
+
+
+def test_floating_point_pictures_are_refused_before_computing(tmp_path):
+    write_clip(tmp_path / "gt", smooth_clip(t=2), pattern="{:03d}.tif")
+    write_clip(tmp_path / "sr", smooth_clip(t=2), pattern="{:03d}.tif")
+    Image.fromarray(np.full((40, 52), np.nan, dtype=np.float32)).save(tmp_path / "sr" / "001.tif")
+    with pytest.raises(InputError, match=r"sr/001\.tif holds floating-point numbers.*NaN"):
+        plan_clips({"ours": tmp_path / "sr"}, tmp_path / "gt", choice=ALL)
+
+
+def test_benchmark_folder_stands_for_its_truth(tmp_path):
+    for part in ("GT", "BIx4"):
+        write_clip(tmp_path / "vid4" / part / "city", smooth_clip(t=1))
+    write_clip(tmp_path / "sr" / "city", smooth_clip(t=1))
+    (plan,) = plan_clips({"ours": tmp_path / "sr"}, tmp_path / "vid4", choice=ALL)
+    assert plan.truth == tmp_path / "vid4" / "GT" / "city"
+
+
+def vimeo(root):
+    """Two seven-frame clips and their list; a third is not listed."""
+    for name in ("00001/0266", "00002/0001", "00002/0002"):
+        write_clip(root / "sequences" / name, smooth_clip(t=7), first=1, pattern="im{}.png")
+    (root / "sep_testlist.txt").write_text("00001/0266\n00002/0001\n")
+    return root
+
+
+def test_vimeo_is_scored_on_the_centre_frames_of_its_list(tmp_path):
+    truth = vimeo(tmp_path / "vimeo")
+    write_clip(tmp_path / "sr" / "00001" / "0266", smooth_clip(t=1), first=4, pattern="im{}.png")
+    write_clip(tmp_path / "sr" / "00002_0001", smooth_clip(t=7), first=1, pattern="im{}.png")
+    plans = plan_clips({"ours": tmp_path / "sr"}, truth, choice=ALL)
+    assert [(plan.name, plan.frames) for plan in plans] == [("00001/0266", range(1)), ("00002/0001", range(1))]
+    assert plans[1].truth == truth / "sequences" / "00002" / "0001" / "im4.png"
+    assert plans[1].predictions["ours"] == tmp_path / "sr" / "00002_0001" / "im4.png"
+    (tmp_path / "sr" / "00002_0001" / "im4.png").unlink()
+    with pytest.raises(InputError, match="lacks the centre frame"):
+        plan_clips({"ours": tmp_path / "sr"}, truth, choice=ALL)
+
+
+def test_inputs_are_a_quarter_of_the_truth_with_as_many_frames(tmp_path):
+    write_clip(tmp_path / "gt" / "city", smooth_clip(t=3, height=40, width=52))
+    write_clip(tmp_path / "lr" / "city", smooth_clip(t=3, height=10, width=13))
+    choice = FrameChoice(skip_first=1, max_frames=1)
+    (plan,) = plan_inputs(tmp_path / "lr", tmp_path / "gt", scale=4, choice=choice)
+    assert (plan.name, plan.source, plan.frames) == ("city", tmp_path / "lr" / "city", range(2))
+    with pytest.raises(InputError, match=r"lr/city does not have 1/2 of the size .*13x10.*26x20"):
+        plan_inputs(tmp_path / "lr", tmp_path / "gt", scale=2, choice=ALL)
+    (tmp_path / "lr" / "city" / "00000002.png").unlink()
+    with pytest.raises(InputError, match="2 and 3"):
+        plan_inputs(tmp_path / "lr", tmp_path / "gt", scale=4, choice=ALL)
+    (tmp_path / "lr" / "city").rename(tmp_path / "lr" / "town")
+    with pytest.raises(InputError, match="--lr has no clip city"):
+        plan_inputs(tmp_path / "lr", tmp_path / "gt", scale=4, choice=ALL, clips=("city",))
+
+
+def test_vimeo_inputs_keep_all_seven_frames(tmp_path):
+    truth = vimeo(tmp_path / "vimeo")
+    for name in ("00001/0266", "00002/0001"):
+        write_clip(tmp_path / "lr" / name, smooth_clip(t=7, height=10, width=13), first=1, pattern="im{}.png")
+    plans = plan_inputs(tmp_path / "lr", truth, scale=4, choice=FrameChoice(max_frames=1))
+    assert [plan.frames for plan in plans] == [range(7), range(7)]

@@ -58,3 +58,16 @@ def test_missing_weights_say_what_to_do(name, monkeypatch, tmp_path):
     with pytest.raises(MetricUnavailableError, match=f"leave {name} out") as caught:
         PerceptualDistance(name)
     assert backbone_file(name).name in str(caught.value)
+
+
+@needs("dists")
+def test_remembered_truth_changes_no_number_and_is_never_stale():
+    truths, predictions = (smooth_clip(t=2, seed=seed) for seed in (0, 3))
+    shared, alone = PerceptualDistance("dists"), PerceptualDistance("dists")
+    for index in (0, 1, 0):
+        truth = truths[index : index + 1]
+        first, second = (shared(predictions[each : each + 1], truth) for each in (0, 1))
+        for each, found in enumerate((first, second)):
+            expected = alone(predictions[each : each + 1], truth.clone())  # another tensor: nothing is remembered
+            torch.testing.assert_close(found, expected, atol=1e-6, rtol=1e-5)
+        assert not torch.equal(first, second)

@@ -1,23 +1,34 @@
 import csv
 import io
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from rich.console import Console
 
-from dgafvsr.errors import OutputError, UsageError
+from dgafvsr.errors import OutputError
+from dgafvsr.evaluation.metrics import Unavailable
 from dgafvsr.evaluation.protocols import get_protocol
 from dgafvsr.evaluation.published import published_rows
-from dgafvsr.evaluation.report import check_report_targets, rich_table, save_report, to_csv, to_json, to_markdown
+from dgafvsr.evaluation.report import rich_table, save_report, to_csv, to_json, to_markdown
 from dgafvsr.evaluation.results import ClipScores, EvaluationResult, MethodScores
 
 
 def method(name, offset):
     clips = (
-        ClipScores(name="calendar", frames=(0, 1), values={"psnr": (20.0 + offset, 22.0 + offset), "tof": (None, 1.5)}),
         ClipScores(
-            name="city", frames=(0,), values={"psnr": (float("inf"),), "tof": (None,)}, notes=("ours: shifted",)
+            name="calendar",
+            frames=(0, 1),
+            values={"psnr": (20.0 + offset, 22.0 + offset), "tof": (None, 1.5)},
+            path=Path(name, "calendar"),
+        ),
+        ClipScores(
+            name="city",
+            frames=(0,),
+            values={"psnr": (float("inf"),), "tof": (None,)},
+            path=Path(name, "city"),
+            notes=("ours: shifted",),
         ),
     )
     return MethodScores(name=name, clips=clips if name == "perfect" else clips[:1])
@@ -28,7 +39,7 @@ def result(*methods, protocol="paper-vid4"):
         truth=Path("gt"),
         protocol=get_protocol(protocol),
         metrics=("psnr", "lpips", "tof"),
-        unavailable={"lpips": "no route to host"},
+        unavailable={"lpips": Unavailable("no weights", "no route to host")},
         methods=methods or (method("ours", 1.0), method("a|b", 0.0)),
         max_frames=12,
     )
@@ -38,16 +49,16 @@ def test_markdown_shows_methods_best_references_and_reasons():
     lines = to_markdown(result()).splitlines()
     assert lines[0] == "Protocol paper-vid4; calendar; 2 frames (the first 12 of each clip)"
     assert lines[2] == "| clip | method | PSNR ↑ | LPIPS ↓ | tOF x10 ↓ |"
-    assert lines[4] == "| calendar | ours | **22.00** | unavailable | **1.500** |"
-    assert lines[5] == r"| calendar | a\|b | 21.00 | unavailable | 1.500 |"
+    assert lines[4] == "| calendar | ours | **22.00** | n/a: no weights | **1.500** |"
+    assert lines[5] == r"| calendar | a\|b | 21.00 | n/a: no weights | 1.500 |"
     assert lines[6] == "| calendar | *DGAF-VSR (published, calendar, all frames)* | 22.06 | 0.2037 | - |"
-    assert lines[-1] == "- LPIPS unavailable: no route to host"
+    assert lines[-1] == "- LPIPS n/a: no route to host"
 
 
 def test_several_clips_have_rows_and_a_mean():
     text = to_markdown(result(method("perfect", 0.0), protocol="standard"))
-    assert "| calendar | perfect | 21.00 | unavailable | 1.500 |" in text
-    assert "| city | perfect | inf | unavailable | unavailable |" in text
+    assert "| calendar | perfect | 21.00 | n/a: no weights | 1.500 |" in text
+    assert "| city | perfect | inf | n/a: no weights | n/a: one frame |" in text
     assert "| mean | perfect | inf |" in text
     assert "- city, ours: shifted" in text
     assert "published" not in text
@@ -69,7 +80,7 @@ def test_csv_is_long_and_names_what_is_missing():
     assert {"method": "ours", "clip": "calendar", "frame": "1", "metric": "psnr", "value": "23.0"} in rows
     assert {"method": "ours", "clip": "mean", "frame": "mean", "metric": "psnr", "value": "22.0"} in rows
     (missing,) = [row for row in rows if row["metric"] == "lpips" and row["method"] == "ours"]
-    assert missing["value"] == "unavailable: no route to host"
+    assert missing["value"] == "n/a: no route to host"
 
 
 def test_screen_table_has_the_same_cells():
@@ -77,7 +88,8 @@ def test_screen_table_has_the_same_cells():
     console.print(rich_table(result()))
     text = console.export_text()
     assert "22.00" in text
-    assert "unavailable: no route to host" in text
+    assert "n/a: no weights" in text
+    assert "LPIPS n/a: no route to host" in text
 
 
 @pytest.mark.parametrize("suffix", [".csv", ".json", ".md"])
@@ -91,13 +103,10 @@ def test_reports_are_saved_once_and_only_whole(tmp_path, suffix):
     assert [entry.name for entry in tmp_path.iterdir()] == [path.name]
 
 
-def test_impossible_targets_are_found_before_computing(tmp_path):
-    with pytest.raises(UsageError, match=r"\.json"):
-        check_report_targets([tmp_path / "out.txt"])
-    with pytest.raises(OutputError):
-        check_report_targets([tmp_path / "absent" / "out.json"])
-    check_report_targets([tmp_path / "out.json"])
-    assert not list(tmp_path.iterdir())
+def test_without_truth_the_motion_of_the_warping_error_is_said():
+    text = to_markdown(replace(result(), truth=None, metrics=("psnr", "warping"), unavailable={}))
+    assert "own motion" not in to_markdown(result())
+    assert "E_warp x1e3: along each method's own motion" in text
 
 
 def test_published_rows_fit_the_clips():

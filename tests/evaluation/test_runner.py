@@ -83,7 +83,7 @@ def test_metric_without_weights_is_reported_and_the_others_computed(clips, monke
     settings = EvaluationSettings(metrics=("psnr", "lpips", "tlpips"))
     result = evaluate_folders({"good": root / "good"}, root / "gt", settings)
     assert set(result.unavailable) == {"lpips", "tlpips"}
-    assert "no weights" in result.unavailable["tlpips"]
+    assert "no weights" in result.unavailable["tlpips"].reason
     assert result.methods[0].mean("lpips") is None
     assert result.methods[0].mean("psnr") > 30
 
@@ -92,7 +92,7 @@ def test_temporal_metrics_of_one_frame_are_unavailable_with_the_reason(clips):
     root, _ = clips
     settings = EvaluationSettings(metrics=("psnr", "tof"), protocol=DIS, max_frames=1)
     result = evaluate_folders({"good": root / "good"}, root / "gt", settings)
-    assert "city is scored on one" in result.unavailable["tof"]
+    assert "city is scored on one" in result.unavailable["tof"].reason
     assert result.methods[0].mean("psnr") is not None
 
 

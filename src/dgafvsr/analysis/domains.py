@@ -4,7 +4,8 @@ While a clip is sampled, every visit but the first of a sweep has a neighbour: t
 step. Both x0 estimates z~_{t->0} are compared in two domains, with the same flow and the same warp convention:
 
     feature   the neighbour's latent through OGWM (s = 4, nearest), against the current latent
-    pixel     both latents decoded (not clamped), the neighbour's picture warped at full size, against the current one
+    pixel     both latents decoded (not clamped), the neighbour's picture warped at full size, against the current one;
+              with `detail` less the enlarged LR frame, as in latents that hold only what that lacks
 
 Common range: per channel, the smallest and largest value of *the two pictures compared* become 0 and 1 (`range`), or
 their mean minus and plus three standard deviations (`deviation`, not clipped). The same rule serves both domains, so
@@ -24,8 +25,8 @@ range nor its units; F(sigma) depends on both, so compare its direction rather t
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Iterable
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
 import torch
@@ -33,7 +34,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from dgafvsr.errors import InputError, UsageError
-from dgafvsr.flow.fm import BidirectionalFlows, bidirectional_flows
+from dgafvsr.flow.fm import BidirectionalFlows, bidirectional_flows, upsample_frames
 from dgafvsr.models.latent_codec import LatentCodec
 from dgafvsr.sampling.ogwm import FLOW_SCALE, OGWM, warp
 from dgafvsr.sampling.sampler import StepEvent
@@ -55,6 +56,7 @@ __all__ = [
     "DomainComparison",
     "DomainsResult",
     "Normalisation",
+    "PairExample",
     "StepScores",
     "compare_domains",
     "compare_pair",
@@ -86,6 +88,26 @@ class StepScores:
     """In the pixel domain."""
 
 
+@dataclass(frozen=True, kw_only=True, eq=False)
+class PairExample:
+    """What was compared at one step, for pictures; on the CPU."""
+
+    step: int
+    """0 is the noisiest."""
+    timestep: float
+    """The diffusion time t."""
+    latent: Tensor
+    """The current x0 estimate, 1 4 h w."""
+    aligned: Tensor
+    """The neighbour's through OGWM, 1 4 h w."""
+    picture: Tensor
+    """The current estimate decoded, 1 3 4h 4w, about [-1, 1]."""
+    warped: Tensor
+    """The neighbour's decoded and warped, 1 3 4h 4w."""
+    flow: Tensor
+    """How the current frame reads its neighbour, 1 2 4h 4w in HR pixels."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class DomainsResult:
     """Both domains over all steps."""
@@ -94,6 +116,8 @@ class DomainsResult:
     """In the order of sampling, never empty."""
     normalisation: Normalisation
     """How values came to a common range."""
+    examples: tuple[PairExample, ...] = field(default=(), compare=False)
+    """One pair at some steps, in the order of sampling."""
 
     @property
     def pairs(self) -> int:
@@ -117,15 +141,30 @@ class DomainComparison:
         codec: decodes the x0 estimates.
         ogwm: the feature domain's warp; its convention serves the pixel domain too.
         normalisation: how values come to a common range.
+        detail: take the enlarged LR frame (FM's bicubic) off the decoded pictures before they are compared.
+        example_steps: of which the first compared pair is kept, for pictures.
+
+    Attributes:
+        examples: those pairs.
     """
 
-    def __init__(self, codec: LatentCodec, ogwm: OGWM, *, normalisation: Normalisation = "range") -> None:
+    def __init__(
+        self,
+        codec: LatentCodec,
+        ogwm: OGWM,
+        *,
+        normalisation: Normalisation = "range",
+        detail: bool = False,
+        example_steps: Collection[int] = (),
+    ) -> None:
         if normalisation not in get_args(Normalisation):
             raise UsageError("Unknown normalisation", got=normalisation, expected=get_args(Normalisation))
-        self._codec, self._ogwm, self._normalisation = codec, ogwm, normalisation
+        self._codec, self._ogwm, self._normalisation, self._detail = codec, ogwm, normalisation, detail
         self._sums: dict[int, Tensor] = {}  # step -> 2 domains x measures
         self._pairs: dict[int, int] = {}
         self._times: dict[int, float] = {}
+        self._example_steps = frozenset(example_steps)
+        self.examples: list[PairExample] = []
 
     def listen(self, lr: Tensor, flows: BidirectionalFlows) -> Callable[[StepEvent], None]:
         """What the pipeline calls after each visit of one clip.
@@ -138,7 +177,10 @@ class DomainComparison:
 
         def hear(event: StepEvent) -> None:
             nonlocal before
-            picture = self._codec.decode(event.x0, to_signed(lr[event.frame : event.frame + 1]).to(event.x0.device))
+            frame = to_signed(lr[event.frame : event.frame + 1]).to(event.x0.device)
+            picture = self._codec.decode(event.x0, frame)
+            if self._detail:
+                picture = picture - upsample_frames(frame)
             if before is not None and before[0].step == event.step:
                 pair = min(event.frame, before[0].frame)
                 flow = (flows.forward if event.direction == "forward" else flows.backward)[pair : pair + 1]
@@ -170,7 +212,7 @@ class DomainComparison:
                     pixel=dict(zip(MEASURES, pixel, strict=True)),
                 )
             )
-        return DomainsResult(steps=tuple(steps), normalisation=self._normalisation)
+        return DomainsResult(steps=tuple(steps), normalisation=self._normalisation, examples=tuple(self.examples))
 
     def _add(self, event: StepEvent, flow: Tensor, *, neighbor_x0: Tensor, pictures: tuple[Tensor, Tensor]) -> None:
         fine, coarse = _visible(flow)
@@ -179,6 +221,20 @@ class DomainComparison:
         aligned = self._ogwm(neighbor_x0, self._ogwm.keep(flow))
         current, neighbor = pictures
         warped = warp(neighbor, flow, self._ogwm.convention)
+        if event.step in self._example_steps and event.step not in self._pairs:
+            shown = (event.x0, aligned, current, warped, flow)
+            latent, aligned_cpu, picture, warped_cpu, flow_cpu = (each.detach().cpu() for each in shown)
+            self.examples.append(
+                PairExample(
+                    step=event.step,
+                    timestep=event.timestep,
+                    latent=latent,
+                    aligned=aligned_cpu,
+                    picture=picture,
+                    warped=warped_cpu,
+                    flow=flow_cpu,
+                )
+            )
         feature = compare_pair(aligned, event.x0, coarse, self._normalisation)
         pixel = compare_pair(warped, current, fine, self._normalisation)
         scores = torch.tensor([[found[name] for name in MEASURES] for found in (feature, pixel)], dtype=torch.float64)
@@ -194,6 +250,7 @@ def compare_domains(
     *,
     steps: int | None = None,
     normalisation: Normalisation = "range",
+    detail: bool = False,
     on_event: Callable[[StepEvent], None] | None = None,
     **options: Any,
 ) -> DomainsResult:
@@ -205,6 +262,7 @@ def compare_domains(
         estimator: of optical flow; both the guidance and the comparison use it.
         steps: T; None takes the model's default.
         normalisation: how values come to a common range.
+        detail: take the enlarged LR frame off the pictures, for models whose latents hold only what it lacks.
         on_event: called after every visit, for progress.
         **options: for the pipeline: seed, scheduler, guided.
 
@@ -215,7 +273,14 @@ def compare_domains(
         InputError: a clip cannot be sampled, or no pair could be compared.
         UsageError: an option is out of its range.
     """
-    comparison = DomainComparison(LatentCodec(pipe.vae), pipe.ogwm, normalisation=normalisation)
+    last = (pipe.default_steps if steps is None else steps) - 1
+    comparison = DomainComparison(
+        LatentCodec(pipe.vae),
+        pipe.ogwm,
+        normalisation=normalisation,
+        detail=detail,
+        example_steps={0, last // 2, last},
+    )
     for lr in clips:
         flows = bidirectional_flows(lr, estimator)
         hear = comparison.listen(lr, flows)

@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from dgafvsr.analysis.domains import MEASURES, DomainsResult
-from dgafvsr.analysis.plots import Curve, Panel, save_plot
 from dgafvsr.analysis.report import AnalysisReport, Cell, Section
+from dgafvsr.evaluation.plots import Curve, Panel, save_plot
 
 __all__ = ["PAPER", "plot_domains", "report_domains"]
 

@@ -14,10 +14,9 @@ from typing import Any
 
 from rich.table import Table
 
-from dgafvsr.errors import UsageError
-from dgafvsr.video.atomic import PendingFile, writing_error
+from dgafvsr.evaluation.outputs import check_targets, write_atomically
 
-__all__ = ["AnalysisReport", "Cell", "Section", "check_targets", "rich_table", "save_report", "write_atomically"]
+__all__ = ["AnalysisReport", "Cell", "Section", "rich_table", "save_report"]
 
 Cell = str | int | float | None
 """None is shown as "-"."""
@@ -111,27 +110,6 @@ def to_json(report: AnalysisReport) -> str:
 _FORMATS: dict[str, Callable[[AnalysisReport], str]] = {".csv": to_csv, ".json": to_json, ".md": to_markdown}
 
 
-def check_targets(reports: Sequence[Path], plots: Sequence[Path], *, overwrite: bool = False) -> None:
-    """Find out before the computing whether these files can be written.
-
-    Args:
-        reports: files to come, .csv, .json or .md.
-        plots: files to come, .png.
-        overwrite: whether existing files may be replaced.
-
-    Raises:
-        UsageError: another suffix.
-        OutputError: one exists or its place cannot be written to.
-    """
-    for paths, suffixes in ((reports, tuple(_FORMATS)), (plots, (".png",))):
-        for path in paths:
-            if path.suffix.lower() not in suffixes:
-                raise UsageError(
-                    f"{path} has the wrong ending", expected=f"a name that ends with {' or '.join(suffixes)}"
-                )
-            PendingFile(path, overwrite=overwrite).discard()
-
-
 def save_report(report: AnalysisReport, path: Path, *, overwrite: bool = False) -> None:
     """Write a report in the format of the file's suffix; the file appears complete or not at all.
 
@@ -139,25 +117,9 @@ def save_report(report: AnalysisReport, path: Path, *, overwrite: bool = False) 
         UsageError: another suffix than .csv, .json or .md.
         OutputError: it exists or cannot be written.
     """
-    check_targets([path], [], overwrite=overwrite)
+    check_targets([path], overwrite=overwrite)
     text = _FORMATS[path.suffix.lower()](report)
     write_atomically(path, lambda target: target.write_text(text, encoding="utf-8"), overwrite=overwrite)
-
-
-def write_atomically(path: Path, write: Callable[[Path], object], *, overwrite: bool) -> None:
-    """Let `write` make the file under a hidden name and put it in its place when it is complete.
-
-    Raises:
-        OutputError: it exists or cannot be written.
-    """
-    pending = PendingFile(path, overwrite=overwrite)
-    try:
-        write(pending.path)
-        pending.publish()
-    except OSError as error:
-        raise writing_error(path, error) from error
-    finally:
-        pending.discard()
 
 
 def _shown(row: Sequence[Cell], decimals: int) -> list[str]:

@@ -9,9 +9,9 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any, Literal
 
-from dgafvsr.analysis.plots import Curve, Panel, save_plot
 from dgafvsr.analysis.report import AnalysisReport, Cell, Section
 from dgafvsr.analysis.warping import Kept, Variant, WarpingResult, WarpingSettings
+from dgafvsr.evaluation.plots import Curve, Panel, save_plot
 from dgafvsr.sampling.ogwm import FLOW_SCALE, Convention
 
 __all__ = ["PAPER", "is_monotonic", "plot_warping", "report_warping"]

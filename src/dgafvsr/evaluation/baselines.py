@@ -6,7 +6,6 @@ FM feeds to the flow, not what the field calls bicubic.
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Literal
 
 import numpy as np
@@ -14,11 +13,9 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from dgafvsr.errors import UsageError
-from dgafvsr.video.color import to_float, to_uint8
-from dgafvsr.video.folders import FolderWriter
-from dgafvsr.video.reader import open_source
+from dgafvsr.video.color import to_uint8, to_unit
 
-__all__ = ["Interpolation", "interpolate_pixels", "write_baseline"]
+__all__ = ["Interpolation", "interpolate_pixels"]
 
 Interpolation = Literal["bicubic", "lanczos"]
 
@@ -44,26 +41,6 @@ def interpolate_pixels(pixels: NDArray[np.uint8], kind: Interpolation, *, scale:
         raise UsageError("Unknown interpolation", got=repr(kind), expected=f"one of {', '.join(_FILTERS)}")
     height, width = pixels.shape[:2]
     size = (scale * width, scale * height)
-    channels = to_float(pixels).transpose(2, 0, 1)
+    channels = to_unit(pixels).transpose(2, 0, 1)
     enlarged = [np.asarray(Image.fromarray(channel).resize(size, _FILTERS[kind])) for channel in channels]
     return to_uint8(np.stack(enlarged, axis=-1))
-
-
-def write_baseline(source: Path, target: Path, kind: Interpolation, *, overwrite: bool = False) -> int:
-    """Enlarge every frame of a clip x4 into a new folder of PNG files.
-
-    Args:
-        source: a folder of pictures or a video of low resolution.
-        target: the folder to make.
-        kind: the kernel.
-        overwrite: replace a folder of pictures that is there.
-
-    Returns:
-        The number of frames written.
-    """
-    with open_source(source) as frames:
-        info = frames.info.resized(width=SCALE * frames.info.width, height=SCALE * frames.info.height)
-        with FolderWriter(target, info, overwrite=overwrite) as writer:
-            for frame in frames:
-                writer.write(frame.with_pixels(interpolate_pixels(frame.pixels, kind)))
-    return writer.frames_written

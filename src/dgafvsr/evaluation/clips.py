@@ -1,25 +1,39 @@
 """Which clips are compared with which, and whether they can be: all of it settled before anything is computed.
 
-A set of clips is a folder of clip folders (or videos), one folder of pictures, or one video. Clips of a set are matched
-by name; two single clips are matched whatever their names.
+A set of clips is a folder of clip folders (or videos), one folder of pictures, one video, or a benchmark's folder
+(`layouts.py`). Clips of a set are matched by name; two single clips are matched whatever their names. Without ground
+truth the first method's clips are the clips, and all others must have the same.
 """
 
 from __future__ import annotations
 
+import contextlib
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
 
+from PIL import Image
 from torch import Tensor
 
 from dgafvsr.errors import InputError, UsageError
+from dgafvsr.evaluation.layouts import centre_picture, find_truth_set, nested_clip, vimeo_names
 from dgafvsr.video.color import to_tensor
 from dgafvsr.video.folders import IMAGE_SUFFIXES, natural_order
 from dgafvsr.video.reader import open_source
 
-__all__ = ["ClipPlan", "FrameChoice", "discover_clips", "name_predictions", "plan_clips", "read_pictures"]
+__all__ = [
+    "ClipPlan",
+    "FrameChoice",
+    "InputPlan",
+    "discover_clips",
+    "name_predictions",
+    "picture_files",
+    "plan_clips",
+    "plan_inputs",
+    "read_pictures",
+]
 
 VIDEO_SUFFIXES = frozenset([".avi", ".m4v", ".mkv", ".mov", ".mp4", ".mpg", ".ts", ".webm", ".y4m"])
 
@@ -57,8 +71,8 @@ class ClipPlan:
 
     name: str
     """Of the clip."""
-    truth: Path
-    """Folder or video."""
+    truth: Path | None
+    """Folder, video or picture; None where there is no ground truth."""
     predictions: Mapping[str, Path]
     """Method -> folder or video."""
     frames: range
@@ -72,6 +86,18 @@ class ClipPlan:
 
 
 @dataclass(frozen=True, kw_only=True)
+class InputPlan:
+    """One low-resolution clip that methods will be run on; checked."""
+
+    name: str
+    """Of the clip, as the ground truth has it."""
+    source: Path
+    """Folder or video."""
+    frames: range
+    """Indices of the frames to make, from the first on: those before the scored ones may guide them."""
+
+
+@dataclass(frozen=True)
 class _Probe:
     """What reading a clip once has shown."""
 
@@ -85,7 +111,7 @@ def name_predictions(arguments: Sequence[str]) -> dict[str, Path]:
     """Method name -> path, from arguments of the form PATH or NAME=PATH; without a name it is the path's last part.
 
     Raises:
-        UsageError: no argument, or two methods of one name.
+        UsageError: two methods of one name.
     """
     named: dict[str, Path] = {}
     for argument in arguments:
@@ -98,13 +124,11 @@ def name_predictions(arguments: Sequence[str]) -> dict[str, Path]:
                 remedy="name them: NAME=PATH",
             )
         named[name] = Path(path)
-    if not named:
-        raise UsageError("There is nothing to score", expected="at least one folder or video of predictions")
     return named
 
 
 def discover_clips(path: Path) -> dict[str, Path]:
-    """Clip name -> folder or video, in natural order of names.
+    """Clip name -> folder or video, in natural order of names; of Vimeo-90K-T in its list's order.
 
     Raises:
         InputError: nothing there, or no clip in it.
@@ -113,6 +137,9 @@ def discover_clips(path: Path) -> dict[str, Path]:
         raise InputError(f"{path} does not exist", remedy="check the path")
     if path.is_file():
         return {path.stem: path}
+    listed = vimeo_names(path)
+    if listed:
+        return {name: _nested(path, name) for name in listed}
     entries = sorted((entry for entry in path.iterdir() if not entry.name.startswith(".")), key=natural_order)
     if any(entry.suffix.lower() in IMAGE_SUFFIXES for entry in entries if entry.is_file()):
         return {path.resolve().name: path}
@@ -128,41 +155,97 @@ def discover_clips(path: Path) -> dict[str, Path]:
 
 
 def plan_clips(
-    predictions: Mapping[str, Path], truth: Path, *, choice: FrameChoice, clips: Sequence[str] | None = None
+    predictions: Mapping[str, Path], truth: Path | None, *, choice: FrameChoice, clips: Sequence[str] | None = None
 ) -> list[ClipPlan]:
     """What will be compared, after every needed picture has been read once.
 
     Args:
         predictions: method -> set of clips.
-        truth: set of clips.
+        truth: set of clips; None where there is none.
         choice: which frames of each clip are scored.
-        clips: names to score; None means all of the truth.
+        clips: names to score; None means all of the truth, or of the first method.
 
     Raises:
         InputError: clips, frame counts, sizes or file names of a method and the truth do not fit, or a picture cannot
             be read; the message names the first.
-        UsageError: `clips` names one that the truth does not have.
+        UsageError: there is no method, or `clips` names a clip that is not there.
     """
-    truth_clips = _selected(discover_clips(truth), clips, truth)
+    if not predictions:
+        raise UsageError("There is nothing to score", expected="at least one folder or video of predictions")
+    reference = find_truth_set(truth) if truth is not None else next(iter(predictions.values()))
+    selected = _selected(discover_clips(reference), clips, reference)
+    single = len(selected) == 1 and clips is None and not vimeo_names(reference)
     methods = {method: discover_clips(path) for method, path in predictions.items()}
-    single = len(truth_clips) == 1 and clips is None
+    centred = bool(vimeo_names(reference)) and truth is not None
     plans = []
-    for name, path in truth_clips.items():
+    for name, path in selected.items():
         found = {}
         for method, method_clips in methods.items():
             only = next(iter(method_clips.values())) if single and len(method_clips) == 1 else None
-            found[method] = only or _clip_of(method, method_clips, name, predictions[method])
-        plans.append(_plan(name, path, found, choice))
-    if clips is None and not single:
-        _refuse_extra(methods, truth_clips, predictions)
+            clip = only or _clip_of(method, method_clips, name, predictions[method])
+            found[method] = centre_picture(clip) if centred else clip
+        own = None if truth is None else centre_picture(path) if centred else path
+        plans.append(_plan(name, own, found, choice))
+    if clips is None and not single and not centred:
+        _refuse_extra(methods, selected, predictions, reference)
+    return plans
+
+
+def plan_inputs(
+    lr: Path, truth: Path | None, *, scale: int, choice: FrameChoice, clips: Sequence[str] | None = None
+) -> list[InputPlan]:
+    """The low-resolution clips that methods have to enlarge so that they can be scored, each picture read once.
+
+    Args:
+        lr: set of clips of low resolution.
+        truth: set of clips of ground truth; None where there is none.
+        scale: the ground truth's size over the input's.
+        choice: which frames will be scored.
+        clips: names of the clips; None means all of the truth, or of `lr`.
+
+    Raises:
+        InputError: a clip is missing, or its size or frame count does not fit the truth's.
+        UsageError: `clips` names a clip that is not there.
+    """
+    reference = find_truth_set(truth) if truth is not None else lr
+    selected = _selected(discover_clips(reference), clips, reference)
+    inputs = discover_clips(lr)
+    single = len(selected) == len(inputs) == 1 and clips is None
+    centred = bool(vimeo_names(reference)) and truth is not None
+    plans = []
+    for name, path in selected.items():
+        source = next(iter(inputs.values())) if single else _clip_of("--lr", inputs, name, lr)
+        part = FrameChoice() if centred else choice  # a centre frame is made with all its neighbours
+        probe = _probe(source, part)
+        if truth is not None:
+            _compare_input(probe, _probe(path, part), scale, part)
+        plans.append(InputPlan(name=name, source=source, frames=range(part.of(probe.count).stop)))
     return plans
 
 
 def read_pictures(path: Path, frames: range) -> Iterator[Tensor]:
-    """The chosen frames of a clip, each 1 3 H W float32 in [0, 1]."""
+    """The chosen frames of a clip, each 1 3 H W float32 in [0, 1]; of a folder, no other picture is decoded."""
+    if path.is_dir():
+        for file in picture_files(path)[frames.start : frames.stop]:
+            with open_source(file) as source:
+                yield from (to_tensor(frame.pixels[None]) for frame in source)
+        return
     with open_source(path) as source:
         for frame in islice(source, frames.start, frames.stop):
             yield to_tensor(frame.pixels[None])
+
+
+def picture_files(folder: Path) -> list[Path]:
+    """The pictures directly in a folder, in the order in which they are shown."""
+    pictures = [entry for entry in folder.iterdir() if entry.suffix.lower() in IMAGE_SUFFIXES and entry.is_file()]
+    return sorted((entry for entry in pictures if not entry.name.startswith(".")), key=natural_order)
+
+
+def _nested(path: Path, name: str) -> Path:
+    found = nested_clip(path, name)
+    if found is None:
+        raise InputError(f"{path} lacks the clip {name} of its list", remedy="see `dgafvsr data check`")
+    return found
 
 
 def _selected(found: dict[str, Path], clips: Sequence[str] | None, truth: Path) -> dict[str, Path]:
@@ -177,50 +260,41 @@ def _selected(found: dict[str, Path], clips: Sequence[str] | None, truth: Path) 
 
 
 def _clip_of(method: str, found: dict[str, Path], name: str, path: Path) -> Path:
-    if name not in found:
+    clip = found.get(name) or (nested_clip(path, name) if "/" in name else None)
+    if clip is None:
         raise InputError(
             f"{method} has no clip {name}",
             got=f"{', '.join(list(found)[:8])} in {path}",
             remedy=f"add {path / name}, or choose the clips to score (--clips)",
         )
-    return found[name]
+    return clip
 
 
 def _refuse_extra(
-    methods: Mapping[str, dict[str, Path]], truth: Mapping[str, Path], predictions: Mapping[str, Path]
+    methods: Mapping[str, dict[str, Path]],
+    expected: Mapping[str, Path],
+    predictions: Mapping[str, Path],
+    reference: Path,
 ) -> None:
     for method, found in methods.items():
-        extra = [name for name in found if name not in truth]
+        extra = [name for name in found if name not in expected]
         if extra:
             raise InputError(
-                f"{method} has clips that the truth lacks: {', '.join(extra[:8])}",
+                f"{method} has clips that {reference} lacks: {', '.join(extra[:8])}",
                 got=predictions[method],
-                expected=f"clips named {', '.join(list(truth)[:8])}",
+                expected=f"clips named {', '.join(list(expected)[:8])}",
                 remedy="remove them, or choose the clips to score (--clips)",
             )
 
 
-def _plan(name: str, truth: Path, predictions: Mapping[str, Path], choice: FrameChoice) -> ClipPlan:
-    reference = _probe(truth, choice)
+def _plan(name: str, truth: Path | None, predictions: Mapping[str, Path], choice: FrameChoice) -> ClipPlan:
+    reference = _probe(next(iter(predictions.values())) if truth is None else truth, choice)
     frames = choice.of(reference.count)
     if not frames:
-        raise InputError(f"Nothing of {truth} is left to score", got=f"{reference.count} frames and {choice}")
+        raise InputError(f"Nothing of {reference.path} is left to score", got=f"{reference.count} frames and {choice}")
     notes = []
     for method, path in predictions.items():
-        probe = _probe(path, choice)
-        if choice.of(probe.count) != frames:
-            raise InputError(
-                f"{path} and {truth} differ in their number of frames",
-                got=f"{probe.count} and {reference.count}",
-                remedy="score complete clips, or as many frames as both have (--max-frames)",
-            )
-        if (probe.width, probe.height) != (reference.width, reference.height):
-            raise InputError(
-                f"{path} has another size than {truth}",
-                got=f"{probe.width}x{probe.height}",
-                expected=f"{reference.width}x{reference.height}",
-            )
-        note = _compare_names(path, truth, frames)
+        note = _compare(_probe(path, choice), reference, choice)
         notes += [f"{method}: {note}"] if note else []
     return ClipPlan(
         name=name,
@@ -233,8 +307,40 @@ def _plan(name: str, truth: Path, predictions: Mapping[str, Path], choice: Frame
     )
 
 
+def _compare_input(probe: _Probe, truth: _Probe, scale: int, choice: FrameChoice) -> None:
+    if (scale * probe.width, scale * probe.height) != (truth.width, truth.height):
+        raise InputError(
+            f"{probe.path} does not have 1/{scale} of the size of {truth.path}",
+            got=f"{probe.width}x{probe.height}",
+            expected=f"{truth.width / scale:g}x{truth.height / scale:g}",
+        )
+    _compare(replace(probe, width=truth.width, height=truth.height), truth, choice)
+
+
+def _compare(probe: _Probe, reference: _Probe, choice: FrameChoice) -> str | None:
+    """A note on picture names that are shifted.
+
+    Raises:
+        InputError: frame counts, sizes or picture names do not fit.
+    """
+    if choice.of(probe.count) != choice.of(reference.count):
+        raise InputError(
+            f"{probe.path} and {reference.path} differ in their number of frames",
+            got=f"{probe.count} and {reference.count}",
+            remedy="score complete clips, or as many frames as both have (--max-frames)",
+        )
+    if (probe.width, probe.height) != (reference.width, reference.height):
+        raise InputError(
+            f"{probe.path} has another size than {reference.path}",
+            got=f"{probe.width}x{probe.height}",
+            expected=f"{reference.width}x{reference.height}",
+        )
+    return _compare_names(probe.path, reference.path, choice.of(reference.count))
+
+
 def _probe(path: Path, choice: FrameChoice) -> _Probe:
     """Read every picture that will be needed; all of a video that does not say how many it has."""
+    _refuse_float_pictures(path)
     with open_source(path) as source:
         info, declared = source.info, source.info.frame_count
         stop = None if declared is None else choice.of(declared).stop
@@ -252,7 +358,7 @@ def _compare_names(prediction: Path, truth: Path, frames: range) -> str | None:
     """
     if not (prediction.is_dir() and truth.is_dir()):
         return None
-    ours, theirs = (_picture_names(path)[frames.start : frames.stop] for path in (prediction, truth))
+    ours, theirs = (picture_files(path)[frames.start : frames.stop] for path in (prediction, truth))
     if [name.stem for name in ours] == [name.stem for name in theirs]:
         return None
     shifts = [_shift(*pair) for pair in zip(ours, theirs, strict=True)]
@@ -267,9 +373,17 @@ def _compare_names(prediction: Path, truth: Path, frames: range) -> str | None:
     return f"its pictures are numbered {shifts[0]:+d} against the truth's" if shifts[0] else None
 
 
-def _picture_names(path: Path) -> list[Path]:
-    pictures = [entry for entry in path.iterdir() if entry.suffix.lower() in IMAGE_SUFFIXES and entry.is_file()]
-    return sorted((entry for entry in pictures if not entry.name.startswith(".")), key=natural_order)
+def _refuse_float_pictures(path: Path) -> None:
+    """Floating-point pictures would be read as 8-bit numbers, and may hold NaN."""
+    for file in picture_files(path) if path.is_dir() else [path]:
+        if file.suffix.lower() in (".tif", ".tiff"):
+            with contextlib.suppress(OSError), Image.open(file) as image:  # what cannot be opened is reported elsewhere
+                if image.mode == "F":
+                    raise InputError(
+                        f"{file} holds floating-point numbers",
+                        expected="pictures of 8 or 16 bits",
+                        remedy="clip them to [0, 1], check them for NaN and save them as PNG",
+                    )
 
 
 def _shift(prediction: Path, truth: Path) -> int | None:

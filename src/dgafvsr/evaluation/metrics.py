@@ -21,9 +21,9 @@ except ImportError as error:
         "Evaluation needs torchmetrics", got=error, remedy="install the extra: pip install 'dgafvsr[eval]'"
     ) from error
 
-__all__ = ["METRICS", "Metric", "MetricName", "check_pictures", "parse_metrics", "psnr", "ssim"]
+__all__ = ["METRICS", "Metric", "MetricName", "Unavailable", "check_pictures", "parse_metrics", "psnr", "ssim"]
 
-MetricName = Literal["psnr", "ssim", "lpips", "dists", "tlpips", "tof", "warping"]
+MetricName = Literal["psnr", "ssim", "lpips", "dists", "musiq", "clipiqa", "niqe", "tlpips", "tof", "warping"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,6 +38,8 @@ class Metric:
     """Which way is up."""
     temporal: bool
     """Whether it needs two neighbouring frames; such a metric has no value for a clip's first frame."""
+    needs_truth: bool
+    """Whether it is undefined without ground truth. The warping error then follows the prediction's own motion."""
     decimals: int
     """Digits after the point in tables."""
     minimum_side: int
@@ -49,12 +51,23 @@ class Metric:
         return f"{self.title} {'↑' if self.higher_is_better else '↓'}"
 
 
+@dataclass(frozen=True)
+class Unavailable:
+    """Why a metric has no value."""
+
+    short: str
+    """In a table's cell."""
+    reason: str
+    """Below the table."""
+
+
 def _metric(name: MetricName, title: str, decimals: int, minimum_side: int) -> Metric:
     return Metric(
         name=name,
         title=title,
-        higher_is_better=name in ("psnr", "ssim"),
+        higher_is_better=name in ("psnr", "ssim", "musiq", "clipiqa"),
         temporal=name in ("tlpips", "tof", "warping"),
+        needs_truth=name in ("psnr", "ssim", "lpips", "dists", "tlpips", "tof"),
         decimals=decimals,
         minimum_side=minimum_side,
     )
@@ -67,6 +80,9 @@ METRICS: dict[str, Metric] = {
         _metric("ssim", "SSIM", 4, 11),
         _metric("lpips", "LPIPS", 4, 31),
         _metric("dists", "DISTS", 4, 16),
+        _metric("musiq", "MUSIQ", 2, 32),
+        _metric("clipiqa", "CLIP-IQA", 4, 32),
+        _metric("niqe", "NIQE", 3, 192),
         _metric("tlpips", "tLPIPS x1e3", 2, 31),
         _metric("tof", "tOF x10", 3, 16),
         _metric("warping", "E_warp x1e3", 3, 16),
@@ -90,22 +106,22 @@ def parse_metrics(text: str) -> tuple[MetricName, ...]:
     return tuple(METRICS[name].name for name in names)
 
 
-def check_pictures(prediction: Tensor, truth: Tensor, *, metric: MetricName) -> None:
-    """Raise InputError unless both are N 3 H W floats in [0, 1] of one shape, free of NaN and large enough."""
+def check_pictures(first: Tensor, *others: Tensor, metric: MetricName) -> None:
+    """Raise InputError unless all are N 3 H W floats in [0, 1] of one shape, free of NaN and large enough."""
     title, smallest = METRICS[metric].title, METRICS[metric].minimum_side
-    if prediction.shape != truth.shape or prediction.ndim != 4 or prediction.shape[1] != 3 or not len(prediction):
+    if any(other.shape != first.shape for other in others) or first.ndim != 4 or first.shape[1] != 3 or not len(first):
         raise InputError(
             f"{title} needs pictures of one size",
-            got=f"{tuple(prediction.shape)} and {tuple(truth.shape)}",
-            expected="two N 3 H W tensors",
+            got=" and ".join(str(tuple(pictures.shape)) for pictures in (first, *others)),
+            expected="N 3 H W tensors",
         )
-    if min(prediction.shape[-2:]) < smallest:
+    if min(first.shape[-2:]) < smallest:
         raise InputError(
             f"The pictures are too small for {title}",
-            got=f"{prediction.shape[-1]}x{prediction.shape[-2]}",
+            got=f"{first.shape[-1]}x{first.shape[-2]}",
             expected=f"at least {smallest} pixels on each side",
         )
-    for pictures in (prediction, truth):
+    for pictures in (first, *others):
         low, high = float(pictures.min()), float(pictures.max())
         if not (low >= 0 and high <= 1):
             raise InputError(f"{title} needs finite values in [0, 1]", got=f"values from {low:g} to {high:g}")

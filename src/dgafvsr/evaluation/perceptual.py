@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal, cast
 
 import torch
 from torch import Tensor, nn
@@ -24,11 +24,25 @@ PerceptualName = Literal["lpips", "dists"]
 
 
 class MetricUnavailableError(ModelError):
-    """A metric whose weights cannot be had on this machine."""
+    """A metric whose weights, or whose package, cannot be had on this machine.
+
+    Args:
+        what: as in every error of ours.
+        short: the same in two words.
+        **details: got, expected and remedy.
+    """
+
+    def __init__(self, what: str, *, short: str = "no weights", **details: Any) -> None:
+        super().__init__(what, **details)
+        self.short = short
 
 
 class PerceptualDistance:
     """LPIPS (AlexNet) or DISTS (VGG16) with its network, loaded once.
+
+    Nearly all of DISTS's time goes into VGG16, so the features of the last ground truth are kept for the next
+    prediction that is compared with the same tensor, and pictures are laid out channels last, which oneDNN convolves
+    about 1.5 times faster on one core. Numbers stay the same but for rounding.
 
     Args:
         name: which of the two.
@@ -56,8 +70,12 @@ class PerceptualDistance:
                 expected=f"{file.name} in {file.parent}, or a connection to download.pytorch.org",
                 remedy=f"put {file.name} there, or leave {name} out",
             ) from error
-        self._network = network.to(self.device).requires_grad_(False).eval()
+        network = network.to(self.device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self._network = cast(Any, network.requires_grad_(False).eval())
         self._options = {"normalize": True} if name == "lpips" else {}
+        self._truth: tuple[Tensor, Tensor] | None = None  # as it came, and as the network sees it
+        if name == "dists":
+            self._network.forward_once = _TruthRemembered(self._network.forward_once, self._is_truth)
 
     @torch.no_grad()
     def __call__(self, prediction: Tensor, truth: Tensor) -> Tensor:
@@ -65,7 +83,8 @@ class PerceptualDistance:
 
         Args:
             prediction: N 3 H W float in [0, 1].
-            truth: N 3 H W float in [0, 1].
+            truth: N 3 H W float in [0, 1]; several predictions of it cost less if they come one after the other with
+                the same tensor.
 
         Returns:
             N, float32, on `device`; 0 for equal pictures.
@@ -74,9 +93,31 @@ class PerceptualDistance:
             InputError: the pictures cannot be compared.
         """
         check_pictures(prediction, truth, metric=self.name)
-        pair = (pictures.to(self.device, torch.float32) for pictures in (prediction, truth))
-        distance: Tensor = self._network(*pair, **self._options)
+        if self._truth is None or self._truth[0] is not truth:
+            self._truth = truth, self._seen(truth)
+        distance: Tensor = self._network(self._seen(prediction), self._truth[1], **self._options)
         return distance.reshape(len(prediction))
+
+    def _seen(self, pictures: Tensor) -> Tensor:
+        return pictures.to(self.device, torch.float32).contiguous(memory_format=torch.channels_last)
+
+    def _is_truth(self, pictures: Tensor) -> bool:
+        return self._truth is not None and pictures is self._truth[1]
+
+
+class _TruthRemembered:
+    """DISTS's feature pyramid of pictures; that of the last ground truth is not computed again."""
+
+    def __init__(self, compute: Callable[[Tensor], list[Tensor]], is_truth: Callable[[Tensor], bool]) -> None:
+        self._compute, self._is_truth = compute, is_truth
+        self._last: tuple[Tensor, list[Tensor]] | None = None
+
+    def __call__(self, pictures: Tensor) -> list[Tensor]:
+        if not self._is_truth(pictures):
+            return self._compute(pictures)
+        if self._last is None or self._last[0] is not pictures:
+            self._last = pictures, self._compute(pictures)
+        return self._last[1]
 
 
 def backbone_file(name: PerceptualName) -> Path:

@@ -1,7 +1,7 @@
 """A result as a table on the screen, Markdown, CSV or JSON. Published rows stand beside measured ones as references.
 
-Measured cells: a number, or "unavailable" with its reason below the table. Reference cells: a number, or "-" where
-nothing was published. JSON has no infinity: equal pictures have a PSNR of "inf".
+Measured cells: a number, or "n/a: why" in two words, with the whole reason below the table. Reference cells: a number,
+or "-" where nothing was published. JSON has no infinity: equal pictures have a PSNR of "inf".
 """
 
 from __future__ import annotations
@@ -18,13 +18,12 @@ from typing import Any
 
 from rich.table import Table
 
-from dgafvsr.errors import UsageError
 from dgafvsr.evaluation.metrics import METRICS, MetricName
+from dgafvsr.evaluation.outputs import check_targets, write_atomically
 from dgafvsr.evaluation.published import published_rows
 from dgafvsr.evaluation.results import ClipScores, EvaluationResult, MethodScores
-from dgafvsr.video.atomic import PendingFile, writing_error
 
-__all__ = ["check_report_targets", "rich_table", "save_report", "to_csv", "to_json", "to_markdown"]
+__all__ = ["rich_table", "save_report", "to_csv", "to_json", "to_markdown"]
 
 
 def rich_table(result: EvaluationResult, *, per_clip: bool = True) -> Table:
@@ -80,7 +79,7 @@ def to_csv(result: EvaluationResult) -> str:
     for method in result.methods:
         for name in result.metrics:
             if name in result.unavailable:
-                writer.writerow([method.name, "mean", "mean", name, f"unavailable: {result.unavailable[name]}"])
+                writer.writerow([method.name, "mean", "mean", name, f"n/a: {result.unavailable[name].reason}"])
                 continue
             for clip in method.clips:
                 values = zip(clip.frames, clip.values[name], strict=True)
@@ -99,12 +98,12 @@ def to_json(result: EvaluationResult) -> str:
         result: what to write.
     """
     document = {
-        "truth": str(result.truth),
+        "truth": None if result.truth is None else str(result.truth),
         "protocol": asdict(result.protocol),
         "max_frames": result.max_frames,
         "frames_per_method": result.frame_count,
         "metrics": list(result.metrics),
-        "unavailable": dict(result.unavailable),
+        "unavailable": {name: found.reason for name, found in result.unavailable.items()},
         "methods": {method.name: _method_document(method, result) for method in result.methods},
         "published": [asdict(row) for row in published_rows(result.protocol.name, result.clip_names)],
         "notes": list(result.notes),
@@ -114,23 +113,6 @@ def to_json(result: EvaluationResult) -> str:
 
 
 _FORMATS: dict[str, Callable[[EvaluationResult], str]] = {".csv": to_csv, ".json": to_json, ".md": to_markdown}
-
-
-def check_report_targets(paths: Sequence[Path], *, overwrite: bool = False) -> None:
-    """Find out before hours of computing whether these reports can be written.
-
-    Args:
-        paths: files to come, .csv, .json or .md.
-        overwrite: whether existing files may be replaced.
-
-    Raises:
-        UsageError: another suffix.
-        OutputError: one exists or its place cannot be written to.
-    """
-    for path in paths:
-        if path.suffix.lower() not in _FORMATS:
-            raise UsageError(f"{path} is no report", expected=f"a name that ends with {', '.join(_FORMATS)}")
-        PendingFile(path, overwrite=overwrite).discard()
 
 
 def save_report(result: EvaluationResult, path: Path, *, overwrite: bool = False) -> None:
@@ -145,15 +127,9 @@ def save_report(result: EvaluationResult, path: Path, *, overwrite: bool = False
         UsageError: another suffix.
         OutputError: it exists or cannot be written.
     """
-    check_report_targets([path], overwrite=overwrite)
-    pending = PendingFile(path, overwrite=overwrite)
-    try:
-        pending.path.write_text(_FORMATS[path.suffix.lower()](result), encoding="utf-8")
-        pending.publish()
-    except OSError as error:
-        raise writing_error(path, error) from error
-    finally:
-        pending.discard()
+    check_targets([path], overwrite=overwrite)
+    text = _FORMATS[path.suffix.lower()](result)
+    write_atomically(path, lambda target: target.write_text(text, encoding="utf-8"), overwrite=overwrite)
 
 
 def _rows(result: EvaluationResult, *, per_clip: bool) -> list[tuple[str, str, list[str], str]]:
@@ -174,8 +150,11 @@ def _rows(result: EvaluationResult, *, per_clip: bool) -> list[tuple[str, str, l
 def _cells(scores: ClipScores | MethodScores, result: EvaluationResult) -> list[str]:
     cells = []
     for name in result.metrics:
-        value = None if name in result.unavailable else scores.mean(name)
-        cells.append("unavailable" if value is None else _number(name, value))
+        if name in result.unavailable:
+            cells.append(f"n/a: {result.unavailable[name].short}")
+        else:
+            value = scores.mean(name)
+            cells.append("n/a: one frame" if value is None else _number(name, value))
     return cells
 
 
@@ -199,8 +178,12 @@ def _headline(result: EvaluationResult) -> str:
 
 
 def _footnotes(result: EvaluationResult) -> list[str]:
-    reasons = [f"{METRICS[name].title} unavailable: {reason}" for name, reason in result.unavailable.items()]
-    return [*reasons, *result.notes]
+    reasons = [f"{METRICS[name].title} n/a: {found.reason}" for name, found in result.unavailable.items()]
+    own = result.truth is None and "warping" in result.metrics
+    motion = (
+        [f"{METRICS['warping'].title}: along each method's own motion, since there is no ground truth"] if own else []
+    )
+    return [*reasons, *motion, *result.notes]
 
 
 def _markdown_row(cells: Sequence[str]) -> str:

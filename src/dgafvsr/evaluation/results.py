@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
-from dgafvsr.evaluation.metrics import MetricName
+from dgafvsr.evaluation.metrics import MetricName, Unavailable
 from dgafvsr.evaluation.protocols import Protocol
 
 __all__ = ["ClipScores", "EvaluationResult", "MethodScores"]
@@ -23,8 +23,15 @@ class ClipScores:
     """Indices of the scored frames in the clip."""
     values: Mapping[MetricName, tuple[float | None, ...]]
     """One value per scored frame; None where the metric has none: temporal metrics at the first frame."""
+    path: Path
+    """The frames: a folder, a video or a picture."""
     notes: tuple[str, ...] = ()
     """What a reader of the numbers should know."""
+
+    @property
+    def scored(self) -> range:
+        """The scored frames, which follow each other."""
+        return range(self.frames[0], self.frames[-1] + 1)
 
     def mean(self, metric: MetricName) -> float | None:
         """Over the frames that have a value; None if the metric was not computed."""
@@ -49,18 +56,20 @@ class MethodScores:
 class EvaluationResult:
     """What was scored, how, and the scores."""
 
-    truth: Path
-    """The set of clips that served as ground truth."""
+    truth: Path | None
+    """The set of clips that served as ground truth, None if there was none."""
     protocol: Protocol
     """How the numbers were made."""
     metrics: tuple[MetricName, ...]
     """What was asked for, in order, unavailable ones included."""
-    unavailable: Mapping[MetricName, str]
+    unavailable: Mapping[MetricName, Unavailable]
     """Metric -> why it could not be computed."""
     methods: tuple[MethodScores, ...]
     """In the order given."""
     max_frames: int | None = None
     """The limit on frames of a clip, None if there was none."""
+    truth_clips: Mapping[str, Path] = field(default_factory=dict)
+    """Clip -> its ground truth, where there is one."""
 
     @property
     def clip_names(self) -> tuple[str, ...]:

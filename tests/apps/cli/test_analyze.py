@@ -23,13 +23,20 @@ def reports(folder):
 def test_warping_of_reduced_frames_needs_no_model(clip, tmp_path, capsys):
     pytest.importorskip("matplotlib")
     words = ["analyze", "warping", str(clip), "--features", "frame", "--scales", "1,2-4", "--textures", "2"]
-    words += ["--max-frames", "2", f"--plot={tmp_path / 'p.png'}", *reports(tmp_path)]
+    words += [
+        "--max-frames",
+        "2",
+        f"--plot={tmp_path / 'p.png'}",
+        f"--pictures={tmp_path / 'q.png'}",
+        *reports(tmp_path),
+    ]
     assert run(words) == 0
     assert "12.68" in capsys.readouterr().out
     document = json.loads((tmp_path / "r.json").read_text())
     assert document["settings"]["features"] == 2
     assert len(document["sections"]["Every variant"]) == 2 * (1 + 3 * 3 * 2)
     assert (tmp_path / "p.png").is_file()
+    assert (tmp_path / "q.png").is_file()
 
 
 def test_warping_of_a_models_latents(clip, tmp_path, capsys):
@@ -72,12 +79,14 @@ def test_domains_of_a_model(clip, tmp_path, capsys):
     pytest.importorskip("matplotlib")
     factories.pipeline().save_pretrained(tmp_path / "model")
     words = ["analyze", "domains", str(clip), "--model", str(tmp_path / "model"), "--steps", "3", "--max-frames", "2"]
-    assert run([*words, f"--plot={tmp_path / 'p.png'}", *reports(tmp_path)]) == 0
+    words += [f"--plot={tmp_path / 'p.png'}", f"--pictures={tmp_path / 'q.png'}"]
+    assert run([*words, *reports(tmp_path)]) == 0
     assert "106.50" in capsys.readouterr().out
     document = json.loads((tmp_path / "r.json").read_text())
     assert [row["pairs"] for row in document["sections"]["By step"]] == [1, 1, 1]
     assert (document["settings"]["pairs"], document["settings"]["guided"]) == (3, True)
     assert (tmp_path / "p.png").is_file()
+    assert (tmp_path / "q.png").is_file()
 
 
 @pytest.mark.parametrize(

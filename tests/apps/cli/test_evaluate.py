@@ -5,9 +5,17 @@ import pytest
 
 from dgafvsr.apps.cli.evaluate import evaluate
 from dgafvsr.apps.cli.main import run
-from dgafvsr.evaluation.metrics import parse_metrics
 from dgafvsr.evaluation.runner import EvaluationSettings
+from tests import factories
 from tests.apps.cli import films
+
+
+@pytest.fixture(autouse=True)
+def cache(tmp_path_factory, monkeypatch):
+    """Scores of tests do not meet the user's."""
+    folder = tmp_path_factory.mktemp("cache")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(folder))
+    return folder / "dgafvsr" / "scores"
 
 
 @pytest.fixture
@@ -15,6 +23,41 @@ def pictures(tmp_path):
     for name in ("gt", "ours"):
         films.write_pictures(tmp_path / name, sizes=[(32, 24)] * 3)
     return tmp_path
+
+
+def test_methods_are_run_side_by_side_and_their_frames_kept(pictures, capsys):
+    pytest.importorskip("matplotlib")
+    films.write_pictures(pictures / "lr", sizes=[(20, 16)] * 2)
+    films.write_pictures(pictures / "large", sizes=[(80, 64)] * 2)
+    factories.pipeline().save_pretrained(pictures / "model")
+    words = ["evaluate", f"folder={pictures / 'large'}", "--truth", str(pictures / "large"), "--metrics", "psnr"]
+    words += ["--lr", str(pictures / "lr"), "--baseline", "lanczos", "--model", f"mine={pictures / 'model'}"]
+    words += ["--guidance", "--no-guidance", "--device", "cpu", "--jobs", "1"]
+    words += ["--keep-frames", str(pictures / "kept"), "--plots", str(pictures / "plots")]
+    assert run([*words, f"--json={pictures / 'r.json'}"]) == 0
+    names = ["lanczos", "mine, guidance on", "mine, guidance off", "folder"]
+    assert list(json.loads((pictures / "r.json").read_text())["methods"]) == names
+    shown = capsys.readouterr().out
+    assert all(word in shown for word in ("lanczos", "folder", "guidance"))
+    assert {path.name for path in (pictures / "kept").iterdir()} == set(names[:3])
+    assert (pictures / "plots" / "bars.png").is_file()
+
+
+def test_benchmark_without_truth_is_scored_by_what_needs_none(pictures, capsys):
+    words = ["evaluate", str(pictures / "ours"), "--flow", "dis", "--metrics", "psnr,warping"]
+    assert run([*words, "--no-cache", f"--markdown={pictures / 'r.md'}"]) == 0
+    text = (pictures / "r.md").read_text()
+    assert "n/a: no truth" in text
+    assert "own motion" in text
+    assert inspect.signature(evaluate).parameters["truth"].default is None
+
+
+def test_scores_are_cached_unless_not_wanted(pictures, cache, capsys):
+    words = ["evaluate", str(pictures / "ours"), "--truth", str(pictures / "gt"), "--metrics", "psnr"]
+    assert run([*words, "--no-cache"]) == 0
+    assert not cache.exists()
+    assert run(words) == 0
+    assert len(list(cache.rglob("*.json"))) == 1
 
 
 def test_scores_are_shown_and_written(pictures, capsys):
@@ -36,7 +79,7 @@ def test_scores_are_shown_and_written(pictures, capsys):
 def test_defaults_are_the_settings():
     defaults = {name: parameter.default for name, parameter in inspect.signature(evaluate).parameters.items()}
     settings = EvaluationSettings()
-    assert parse_metrics(defaults["metrics"]) == settings.metrics
+    assert defaults["metrics"] is None
     assert defaults["protocol"] == settings.protocol.name
     assert defaults["max_frames"] == settings.max_frames
     assert defaults["clips"] == settings.clips
@@ -55,7 +98,19 @@ def test_defaults_are_the_settings():
         (["--truth", "gt", "--json", "gt/000.png"], 2),
         (["--truth", "gt", "--csv", "none/r.csv"], 1),
         (["--truth", "none"], 3),
-        ([], 2),
+        (["--truth", "gt", "--jobs", "0"], 2),
+        (["--truth", "gt", "--model", "packaged"], 2),
+        (["--truth", "gt", "--baseline", "bicubic"], 2),
+        (["--truth", "gt", "--lr", "gt"], 2),
+        (["--truth", "gt", "--lr", "gt", "--baseline", "nearest"], 2),
+        (["--truth", "gt", "--lr", "gt", "--baseline", "bicubic"], 3),
+        (["--truth", "gt", "--lr", "none", "--baseline", "bicubic"], 3),
+        (["--truth", "gt", "--lr", "gt", "--model", "./none"], 3),
+        (["--truth", "gt", "--lr", "gt", "--baseline", "bicubic", "--baseline", "bicubic"], 2),
+        (["--truth", "gt", "--plots", "gt"], 1),
+        (["--truth", "gt", "--metrics", "niqe", "--niqe-prior", "none.npz"], 3),
+        (["--truth", "ours", "--metrics", "psnr,niqe"], 3),
+        (["--truth", "gt", "--metrics", "psnr", "--cache", "gt/000.png"], 1),
     ],
 )
 def test_bad_request_is_one_line_and_writes_nothing(pictures, monkeypatch, capsys, options, code):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, cast, get_args
 
@@ -10,19 +11,23 @@ import typer
 from rich.console import Console
 
 from dgafvsr.apps.cli.progress import CountBar
+from dgafvsr.apps.cli.reports import REPORTS, Csv, Json, Markdown, Overwrite, wanted
 from dgafvsr.errors import UsageError
 
 if TYPE_CHECKING:
     from dgafvsr.analysis.report import AnalysisReport
+    from dgafvsr.analysis.samples import WarpSample
 
 __all__ = ["app", "domains", "parse_choices", "parse_scales", "warping"]
 
-SOURCE, MEASURED, REPORTS = "Features", "Measured", "Reports"
+SOURCE, MEASURED = "Features", "Measured"
 
 RESIDUAL_NOTE = (
     "This model's latents hold only what bicubic enlargement lacks, its pictures hold all. The paper's VAE has no such "
-    "split: here the pixel domain gains by the enlarged frames, which are much alike between neighbours."
+    "split: here the pixel domain gains by the enlarged frames, which are much alike between neighbours "
+    "(--detail takes them off)."
 )
+DETAIL_NOTE = "The enlarged LR frame was taken off the decoded pictures, so that both domains hold detail only."
 
 app = typer.Typer(name="analyze", help="Measure the paper's observations on a model.", no_args_is_help=True)
 
@@ -59,18 +64,6 @@ Crop = Annotated[
     ),
 ]
 Device = Annotated[str, typer.Option(metavar="NAME", rich_help_panel=SOURCE, help="auto, cuda, cuda:N, mps or cpu.")]
-Json = Annotated[
-    Path | None,
-    typer.Option(metavar="FILE", rich_help_panel=REPORTS, help="Write everything here.", show_default=False),
-]
-Markdown = Annotated[
-    Path | None,
-    typer.Option(metavar="FILE", rich_help_panel=REPORTS, help="Write the tables here.", show_default=False),
-]
-Csv = Annotated[
-    Path | None,
-    typer.Option(metavar="FILE", rich_help_panel=REPORTS, help="Write the tables here.", show_default=False),
-]
 Plot = Annotated[
     Path | None,
     typer.Option(
@@ -80,7 +73,15 @@ Plot = Annotated[
         show_default=False,
     ),
 ]
-Overwrite = Annotated[bool, typer.Option("--overwrite", rich_help_panel=REPORTS, help="Replace existing reports.")]
+Pictures = Annotated[
+    Path | None,
+    typer.Option(
+        metavar="FILE",
+        rich_help_panel=REPORTS,
+        help="Draw the first pair's flow and features here (.png; needs matplotlib).",
+        show_default=False,
+    ),
+]
 Debug = Annotated[bool, typer.Option("--debug", help="Show tracebacks and library warnings.")]
 
 
@@ -104,6 +105,14 @@ def domains(
             help="Common range of both domains: range (smallest to largest) or deviation (mean +- 3 deviations).",
         ),
     ] = "range",
+    detail: Annotated[
+        bool,
+        typer.Option(
+            "--detail",
+            rich_help_panel=MEASURED,
+            help="Take the enlarged LR frame off the pictures: for models whose latents hold only what it lacks.",
+        ),
+    ] = False,
     guidance: Annotated[
         bool, typer.Option(help="Guide frames by their neighbours while sampling.", rich_help_panel=MEASURED)
     ] = True,
@@ -112,6 +121,7 @@ def domains(
     markdown: Markdown = None,
     csv: Csv = None,
     plot: Plot = None,
+    pictures: Pictures = None,
     overwrite: Overwrite = False,
     debug: Debug = False,
 ) -> None:
@@ -125,7 +135,7 @@ def domains(
 
     (rule,) = parse_choices(normalisation, get_args(Normalisation), "--normalisation", one=True)
     part = ClipSettings(max_frames=max_frames, crop=crop)
-    reports = _check(flow, [json, markdown, csv], plot, overwrite=overwrite)
+    reports = _check(flow, wanted(json, markdown, csv), wanted(plot, pictures), overwrite=overwrite)
     paths, chosen = _find(clips), choose_device(device)
     pipe = _load(model, str(chosen))
     backend = flow or str(pipe.config.flow)
@@ -138,6 +148,7 @@ def domains(
             estimator,
             steps=steps,
             normalisation=cast(Normalisation, rule),
+            detail=detail,
             on_event=lambda _: bar(next(count)),
             seed=seed,
             guided=guidance,
@@ -145,18 +156,23 @@ def domains(
     report = report_domains(
         result,
         source=model or "the packaged model",
-        notes=(RESIDUAL_NOTE,) if isinstance(pipe.vae, ResidualAutoencoder) else (),
+        notes=(DETAIL_NOTE,) if detail else (RESIDUAL_NOTE,) if isinstance(pipe.vae, ResidualAutoencoder) else (),
         clips=[str(path) for path in paths],
         flow=backend,
         max_frames=max_frames,
         crop=crop,
         steps=len(result.steps),
+        detail=detail,
         guided=guidance,
         seed=seed,
     )
     _show(report, reports, overwrite=overwrite)
     if plot is not None:
         plot_domains(result, plot, overwrite=overwrite)
+    if pictures is not None:
+        from dgafvsr.analysis.pictures import draw_domains
+
+        draw_domains(result.examples, pictures, overwrite=overwrite)
 
 
 @app.command()
@@ -195,6 +211,7 @@ def warping(
     markdown: Markdown = None,
     csv: Csv = None,
     plot: Plot = None,
+    pictures: Pictures = None,
     overwrite: Overwrite = False,
     debug: Debug = False,
 ) -> None:
@@ -221,7 +238,7 @@ def warping(
     )
     part = ClipSettings(max_frames=max_frames, crop=crop)
     (kind,) = parse_choices(features, ("latent", "frame"), "--features", one=True)
-    reports = _check(flow, [json, markdown, csv], plot, overwrite=overwrite)
+    reports = _check(flow, wanted(json, markdown, csv), wanted(plot, pictures), overwrite=overwrite)
     paths, chosen = _find(clips), choose_device(device)
     encoder: Encoder = encode_frame
     backend, source = flow or "dis", "reduced frames"
@@ -230,9 +247,11 @@ def warping(
         encoder, backend = encode_latent(LatentCodec(pipe.vae)), flow or str(pipe.config.flow)
         source = f"latents of {model or 'the packaged model'}"
     estimator = create_flow_estimator(cast(FlowEstimatorName, backend), device=chosen)
+    first: list[WarpSample] = []
     with CountBar("warping") as bar:
         known = measure_warping(moving_textures(textures, seed=seed), settings)
-        real = measure_warping(clip_samples(paths, encoder, estimator, part), settings, on_progress=bar)
+        samples = _first_kept(clip_samples(paths, encoder, estimator, part), first)
+        real = measure_warping(samples, settings, on_progress=bar)
     report = report_warping(
         real,
         known,
@@ -248,6 +267,10 @@ def warping(
     _show(report, reports, overwrite=overwrite)
     if plot is not None:
         plot_warping(real, known, plot, overwrite=overwrite)
+    if pictures is not None:
+        from dgafvsr.analysis.pictures import draw_warping
+
+        draw_warping(first[0], settings.conventions[0], pictures, overwrite=overwrite)
 
 
 def parse_scales(text: str) -> tuple[int, ...]:
@@ -287,18 +310,18 @@ def parse_choices(text: str, choices: tuple[str, ...], option: str, *, one: bool
     return names
 
 
-def _check(flow: str | None, reports: list[Path | None], plot: Path | None, *, overwrite: bool) -> list[Path]:
+def _check(flow: str | None, reports: list[Path], drawings: list[Path], *, overwrite: bool) -> list[Path]:
     """The reports to write, after everything that can be refused early was."""
-    from dgafvsr.analysis.plots import check_plotting
-    from dgafvsr.analysis.report import check_targets
     from dgafvsr.apps.cli.devices import check_flow
+    from dgafvsr.evaluation.outputs import PICTURE_SUFFIXES, check_targets
+    from dgafvsr.evaluation.plots import check_plotting
 
     check_flow(flow)
-    wanted = [path for path in reports if path is not None]
-    check_targets(wanted, [] if plot is None else [plot], overwrite=overwrite)
-    if plot is not None:
+    check_targets(reports, overwrite=overwrite)
+    check_targets(drawings, PICTURE_SUFFIXES, overwrite=overwrite)
+    if drawings:
         check_plotting()
-    return wanted
+    return reports
 
 
 def _find(clips: list[Path]) -> list[Path]:
@@ -306,6 +329,14 @@ def _find(clips: list[Path]) -> list[Path]:
     from dgafvsr.evaluation.clips import discover_clips
 
     return [path for argument in clips for path in discover_clips(argument).values()]
+
+
+def _first_kept(samples: Iterator[WarpSample], first: list[WarpSample]) -> Iterator[WarpSample]:
+    """The same samples; the first one is put into the list."""
+    for sample in samples:
+        if not first:
+            first.append(sample)
+        yield sample
 
 
 def _load(model: str | None, device: str) -> Any:
