@@ -28,7 +28,7 @@ demo: $(VENV)/.installed
 	@echo "The result is $(RESULT), a comparison with bicubic is $(PICTURE)."
 
 test: $(VENV)/.installed-dev
-	$(BIN)/python -m pytest -m "not slow"
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m "not slow" --numprocesses auto --maxprocesses 4
 
 test-slow: $(VENV)/.installed-dev
 	$(BIN)/python -m pytest -m slow

