@@ -13,7 +13,8 @@ from dgafvsr.apps.cli.main import app
 from tests import factories
 
 ROOT = Path(__file__).parents[1]
-DOCUMENTS = [ROOT / name for name in ("README.md", "CONTRIBUTING.md", "docs/architecture.md", "examples/README.md")]
+NAMES = ("README.md", "CONTRIBUTING.md", "examples/README.md")
+DOCUMENTS = [*(ROOT / name for name in NAMES), *sorted((ROOT / "docs").glob("*.md"))]
 COMMANDS = typer.main.get_command(app).commands
 
 
@@ -24,9 +25,20 @@ def options_of(command):
 
 @pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
 def test_commands_and_options_exist(document):
-    for line in re.findall(r"dgafvsr (?:upscale|info|train|evaluate)[^`\n]*", document.read_text()):
+    names = "|".join(COMMANDS)
+    for line in re.findall(rf"dgafvsr (?:{names})\b[^`\n]*", document.read_text()):
         words = line.split("#")[0].split()
-        assert set(re.findall(r"--[a-z-]+", " ".join(words))) <= options_of(COMMANDS[words[1]]), line
+        command = COMMANDS[words[1]]
+        if options := set(re.findall(r"--[a-z-]+", " ".join(words))):
+            command = getattr(command, "commands", {words[2]: command})[words[2]]  # of a group, such as data
+            assert options <= options_of(command), line
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
+def test_named_options_exist_in_some_command(document):
+    groups = [getattr(command, "commands", {"": command}).values() for command in COMMANDS.values()]
+    known = {option for group in groups for command in group for option in options_of(command)}
+    assert set(re.findall(r"`(--[a-z-]+)[` ]", document.read_text())) <= known
 
 
 def test_option_table_is_complete():

@@ -1,9 +1,12 @@
+from dataclasses import replace
+
 import pytest
 import torch
 from diffusers import DDIMScheduler, DDPMScheduler, DPMSolverMultistepScheduler, EulerDiscreteScheduler
 from tests import factories
 
 from dgafvsr.errors import ModelError, UsageError
+from dgafvsr.models.guidance_unet import GuidanceUNet
 from dgafvsr.sampling.ftcm import FTCM
 from dgafvsr.sampling.noise import KeyedNoise
 from dgafvsr.sampling.ogwm import OGWM
@@ -84,23 +87,44 @@ def test_each_visit_reads_the_x0_of_the_one_before_through_the_flow_of_its_direc
         before = event.x0
 
 
-@pytest.mark.parametrize("frames", [2, N])
+@pytest.mark.parametrize("make", [factories.scheduler, DDPMScheduler])
 @torch.no_grad()
-def test_guided_turns_read_the_x0_of_the_sweep_before_through_the_flow_between_the_two(frames):
-    inputs = window(frames=frames)
-    events = list(sampler(turns="guided").sample(inputs, 3))
-    assert [index for index, event in enumerate(events) if event.aligned is None] == [0]
-    last, first = events[frames], events[2 * frames]
-    assert (last.frame, first.frame) == (frames - 1, 0)
-    assert torch.equal(last.aligned, OGWM()(events[frames - 2].x0, inputs.flow_forward[:, -1]))
-    assert torch.equal(first.aligned, OGWM()(events[2 * frames - 2].x0, inputs.flow_backward[:, 0]))
+def test_guided_turns_read_what_the_neighbor_would_be_alone(make):
+    inputs = window()
+    first = next(sampler(make(), turns="guided").sample(inputs, 2))
+    alone = next(event for event in sampler(make(), guided=False).sample(inputs, 2) if event.frame == 1)
+    assert torch.equal(first.aligned, OGWM()(alone.x0, inputs.flow_backward[:, 0]))
 
 
 @torch.no_grad()
-def test_guided_turns_leave_the_first_sweep_and_frames_alone_as_they_are():
-    pairs = list(zip(sampler().sample(window(), 2), sampler(turns="guided").sample(window(), 2), strict=True))
-    assert all(torch.equal(paper.latents, ours.latents) for paper, ours in pairs[:N])
-    assert not any(torch.equal(paper.latents, ours.latents) for paper, ours in pairs[N:])
+def test_a_preview_at_the_last_frame_reads_the_flow_from_the_frame_before():
+    inputs = window(frames=2)
+    events = list(sampler(turns="guided").sample(inputs, 2))
+    turn = events[2]
+    assert (turn.step, turn.frame) == (1, 1)
+    previewed = sampler(guided=False)
+    stepped = next(iter(sampler(turns="guided").sample(inputs, 2))).latents
+    timestep = torch.as_tensor(int(turn.timestep))
+    sample = torch.cat([stepped, inputs.lr[:, 0]], dim=1)
+    prediction = previewed.denoiser(sample, timestep, return_dict=False)[0]
+    scheduler = previewed.scheduler
+    scheduler.set_timesteps(2)
+    x0 = scheduler.step(prediction, timestep, stepped).pred_original_sample
+    torch.testing.assert_close(turn.aligned, OGWM()(x0, inputs.flow_forward[:, 0]), atol=1e-5, rtol=1e-5)
+
+
+@torch.no_grad()
+def test_previews_leave_multistep_histories_alone():
+    """An untrained G_U adds nothing, so frames are what they are alone, whatever the solver remembers of them."""
+    scheduler = DPMSolverMultistepScheduler(prediction_type="v_prediction")
+    machine = sampler(scheduler, turns="guided")
+    untrained = FTCM(network=GuidanceUNet.from_denoiser(machine.denoiser, 4).eval(), ogwm=OGWM())
+    previewed = run(replace(machine, guidance=untrained), window(), 4)
+    assert torch.allclose(previewed, run(sampler(scheduler, guided=False), window(), 4), atol=1e-5)
+
+
+@torch.no_grad()
+def test_guided_turns_need_guidance_and_a_neighbor():
     alone = window(frames=1)
     assert torch.equal(run(sampler(), alone), run(sampler(turns="guided"), alone))
     unguided = run(sampler(guided=False), window())

@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import copy
 import inspect
-from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any, Protocol
@@ -123,8 +122,8 @@ class Sampler:
         prompt_embeds: 1 L D, for denoisers with cross-attention.
         eta: stochasticity of DDIM; ignored by schedulers that do not take it.
         tiling: how G_U and D_U see a frame in parts, for less memory; None shows them whole frames.
-        turns: `unguided` leaves the frame where a sweep begins alone, as the paper does; `guided` lets its neighbour's
-            estimate of the sweep before guide it, so that with few steps the last frame of a clip looks like the others.
+        turns: `unguided` leaves the frame where a sweep begins alone, as the paper does; `guided` lets a preview of its
+            neighbour guide it, so that with few steps the last frame of a clip looks like the others.
     """
 
     denoiser: GuidedUNet
@@ -153,21 +152,24 @@ class Sampler:
         tiles = self._tiles(window)
         stepper = _Stepper(self.scheduler, frames, steps, self.eta, window.latents.device)
         latents = list((window.latents.float() * stepper.init_noise_sigma).unbind(1))
-        recent: deque[Tensor] = deque(maxlen=2)  # x0 estimates of the last visits, as far back as any visit reads
+        x0: Tensor | None = None
         for visit in sweep_order(frames, len(stepper.timesteps), self.turns):
             timestep = stepper.timesteps[visit.step]
             aligned = None
             if visit.neighbor is not None and self.guidance is not None:
-                neighbor_x0 = recent[-visit.visits_back]
+                if visit.preview:
+                    neighbor = latents[visit.neighbor]
+                    scaled = stepper.scale(neighbor, timestep, visit.neighbor)
+                    prediction = self._predict(tiles, scaled, window, visit.neighbor, None, timestep)
+                    x0 = stepper.preview(prediction, neighbor, timestep, visit.neighbor)
+                assert x0 is not None
                 flow = _flow(window, visit.frame, visit.neighbor)
-                aligned = self.guidance.align(neighbor_x0, window.lr[:, visit.neighbor], flow)
+                aligned = self.guidance.align(x0, window.lr[:, visit.neighbor], flow)
             noisy = latents[visit.frame]
             scaled = stepper.scale(noisy, timestep, visit.frame)
-            inputs = (scaled, window.lr[:, visit.frame], aligned, timestep, window.class_labels)
-            prediction = self._predict(*inputs) if tiles is None else self._predict_in_tiles(tiles, *inputs)
+            prediction = self._predict(tiles, scaled, window, visit.frame, aligned, timestep)
             generators = [source.step(visit.step, visit.frame) for source in window.noise] if stepper.draws else None
             latents[visit.frame], x0 = stepper.step(prediction, noisy, timestep, visit.frame, generators)
-            recent.append(x0)
             yield StepEvent(
                 step=visit.step,
                 steps=len(stepper.timesteps),
@@ -186,28 +188,31 @@ class Sampler:
         height, width = window.latents.shape[-2:]
         return plan_tiles(height, width, self.tiling, stride=2 ** (len(self.denoiser.config.block_out_channels) - 1))
 
-    def _predict_in_tiles(
+    def _predict(
         self,
-        tiles: list[Tile],
+        tiles: list[Tile] | None,
         latents: Tensor,
-        lr: Tensor,
+        window: SamplerInput,
+        frame: int,
         aligned: Tensor | None,
         timestep: Tensor,
-        class_labels: Tensor | None,
     ) -> Tensor:
-        """`_predict`, tile by tile and blended."""
+        """The denoiser's prediction for a frame, whole or tile by tile and blended: B 4 h w float32."""
+        lr, labels = window.lr[:, frame], window.class_labels
+        if tiles is None:
+            return self._predict_whole(latents, lr, aligned, timestep, labels)
         scale = 1 if aligned is None else aligned.shape[-1] // latents.shape[-1]  # StableVSR aligns RGB at full size
 
         def predict(tile: Tile) -> Tensor:
             part = None if aligned is None else tile.crop(aligned, scale)
-            return self._predict(tile.crop(latents), tile.crop(lr), part, timestep, class_labels)
+            return self._predict_whole(tile.crop(latents), tile.crop(lr), part, timestep, labels)
 
         return blend_tiles(predict, tiles, latents)
 
-    def _predict(
+    def _predict_whole(
         self, latents: Tensor, lr: Tensor, aligned: Tensor | None, timestep: Tensor, class_labels: Tensor | None
     ) -> Tensor:
-        """The denoiser's prediction for one visit: B 4 h w float32."""
+        """The denoiser's prediction for what one call of it sees: B 4 h w float32."""
         dtype = self.denoiser.dtype
         prompt = None
         if self.prompt_embeds is not None:
@@ -272,6 +277,16 @@ class _Stepper:
         output = scheduler.step(prediction, timestep, noisy, **options)
         x0 = getattr(output, "pred_original_sample", None)
         return output.prev_sample, self._estimate(prediction, noisy, timestep, scheduler) if x0 is None else x0
+
+    def preview(self, prediction: Tensor, noisy: Tensor, timestep: Tensor, frame: int) -> Tensor:
+        """The x0 estimate that `step` would give, B 4 h w float32; the frame's own scheduler stays as it is."""
+        kept = self._schedulers[frame]
+        self._schedulers[frame] = copy.deepcopy(kept)
+        try:  # the estimate does not depend on what the generator draws
+            generators = [torch.Generator().manual_seed(0)] if self.draws else None
+            return self.step(prediction, noisy, timestep, frame, generators)[1]
+        finally:
+            self._schedulers[frame] = kept
 
     def _estimate(self, prediction: Tensor, noisy: Tensor, timestep: Tensor, scheduler: Any) -> Tensor:
         """x0 of schedulers that do not return it but share the variance-preserving process."""

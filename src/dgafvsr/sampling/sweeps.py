@@ -15,8 +15,9 @@ __all__ = ["Direction", "Turns", "Visit", "sweep_order"]
 Direction = Literal["forward", "backward"]
 
 Turns = Literal["unguided", "guided"]
-"""What guides the first frame of a sweep: nothing, as in the paper, or its only neighbour's estimate of the sweep
-before, which ended at this very frame coming from that neighbour. The first visit of all is never guided."""
+"""What guides the first frame of a sweep: nothing, as in the paper, or a preview of the frame that comes next: an
+unguided x0 estimate of it at the same step, made for this and thrown away. That is one more D_U a sweep. With few steps
+the frame would else look unlike all the others."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,14 +28,14 @@ class Visit:
         step: 0 .. T - 1, in the order of decreasing noise.
         frame: 0 .. N - 1.
         neighbor: the frame whose x0 estimate guides this one, or None for an unguided visit.
-        visits_back: how many visits ago that estimate was made: 1 in this sweep, 2 in the one before; 0 for none.
+        preview: whether that estimate is made for this visit, because the neighbour's own visit is still to come.
         direction: of the sweep.
     """
 
     step: int
     frame: int
     neighbor: int | None
-    visits_back: int
+    preview: bool
     direction: Direction
 
 
@@ -43,9 +44,8 @@ def sweep_order(frames: int, steps: int, turns: Turns = "unguided") -> Iterator[
     for step in range(steps):
         direction: Direction = "forward" if step % 2 == 0 else "backward"
         order = range(frames) if direction == "forward" else range(frames - 1, -1, -1)
-        neighbor, visits_back = None, 0
-        if turns == "guided" and step > 0 and frames > 1:
-            neighbor, visits_back = order[1], 2
+        preview = turns == "guided" and frames > 1
+        neighbor = order[1] if preview else None
         for frame in order:
-            yield Visit(step=step, frame=frame, neighbor=neighbor, visits_back=visits_back, direction=direction)
-            neighbor, visits_back = frame, 1
+            yield Visit(step=step, frame=frame, neighbor=neighbor, preview=preview, direction=direction)
+            neighbor, preview = frame, False
