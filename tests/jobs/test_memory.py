@@ -1,4 +1,7 @@
+import os
+import platform
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 import torch
@@ -6,7 +9,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dgafvsr.errors import ResourceError
-from dgafvsr.jobs.memory import ModelFacts, available_bytes, expected_bytes, model_facts, plan, plan_pipeline
+from dgafvsr.jobs.memory import (
+    ModelFacts,
+    available_bytes,
+    expected_bytes,
+    model_facts,
+    plan,
+    plan_pipeline,
+    return_freed_memory,
+)
 from tests import factories
 
 FACTS = ModelFacts(
@@ -120,3 +131,17 @@ def test_pipeline_is_planned_with_the_memory_there_is(monkeypatch):
     assert 0 < available_bytes("cpu") < 2**50
     monkeypatch.setattr("dgafvsr.jobs.memory.available_bytes", lambda device: 64 * GB)
     assert plan_pipeline(factories.pipeline(), 64, 48).window == 24
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="other allocators are not asked")
+def test_freed_memory_goes_back_to_the_system():
+    def resident():
+        return os.sysconf("SC_PAGE_SIZE") * int(Path("/proc/self/statm").read_text().split()[1])
+
+    blocks = [bytearray(64 * 1024) for _ in range(2000)]
+    last = blocks.pop()  # at the end of the heap: without it the allocator gives the rest back by itself
+    blocks.clear()
+    before = resident()
+    return_freed_memory()
+    assert before - resident() > 50_000_000
+    assert len(last) == 64 * 1024

@@ -11,7 +11,9 @@ context takes the place of the process; that form is untested.
 
 from __future__ import annotations
 
+import ctypes
 import os
+import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,7 +26,16 @@ from dgafvsr.models.autoencoder import FACTOR, ResidualAutoencoder
 from dgafvsr.models.checkpoints import parameter_count
 from dgafvsr.sampling.tiles import MINIMUM_TILE
 
-__all__ = ["MemoryPlan", "ModelFacts", "available_bytes", "expected_bytes", "model_facts", "plan", "plan_pipeline"]
+__all__ = [
+    "MemoryPlan",
+    "ModelFacts",
+    "available_bytes",
+    "expected_bytes",
+    "model_facts",
+    "plan",
+    "plan_pipeline",
+    "return_freed_memory",
+]
 
 WINDOWS = (24, 20, 16, 12, 8, 6)
 """Frames sampled together, best first; shorter ones would be mostly what neighbouring windows share."""
@@ -207,6 +218,18 @@ def available_bytes(device: torch.device | str) -> int:
     if torch.device(device).type == "cuda":
         return int(torch.cuda.mem_get_info(torch.device(device))[0])
     return min([_free_memory(), *_control_group_memory()])
+
+
+def return_freed_memory() -> None:
+    """Give the system back what is free but kept by the allocator; does nothing where that is not glibc's.
+
+    glibc keeps up to 64 MiB of freed pictures for each thread that once held some (reader, writer, encoder), so a long
+    film would end with more memory than a short one.
+    """
+    if sys.platform == "linux":
+        trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
+        if trim is not None:
+            trim(0)
 
 
 def _candidates(

@@ -21,6 +21,7 @@ from dgafvsr.jobs.background import WriteBehind
 from dgafvsr.jobs.fallback import FallbackUpscaler
 from dgafvsr.jobs.job_folder import JobFolder
 from dgafvsr.jobs.manifest import WindowRecord
+from dgafvsr.jobs.memory import return_freed_memory
 from dgafvsr.jobs.outputs import JobOutput
 from dgafvsr.jobs.progress import Meter
 from dgafvsr.jobs.sampling_plan import SamplingPlan
@@ -166,6 +167,7 @@ class WindowStream:
         place = self._job.place_for(sampled.record.start)
         segment = self._output.store(place, sampled.frames, sampled.pictures)
         self._job.finish(sampled.record.stored_as(segment), sampled.state)
+        return_freed_memory()
 
 
 def _check_pictures(pictures: NDArray[Any], given: list[Frame], first_frame: int) -> None:
