@@ -137,6 +137,7 @@ TINY = ModelRecipe(
         sampler_share=0.5,
         sampler_steps=2,
         initial_noise="shared",
+        turns="guided",
     ),
 )
 """The packaged model: about four hours on two CPU cores. Its card says how the weights in the package were made."""
@@ -156,7 +157,7 @@ def denoiser_tiny() -> DenoiserRecipe:
 
 @recipe("guidance-tiny", budget="about 1 h on 2 CPU cores, after denoiser-tiny")
 def guidance_tiny() -> GuidanceRecipe:
-    """Stage 3 of tiny: G_U, the authors' step, then the unrolled guided sampler's picture."""
+    """Stage 3 of tiny: G_U, the authors' step, then the unrolled guided sampler's picture, with a critic."""
     return TINY.guidance
 
 
