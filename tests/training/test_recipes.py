@@ -33,7 +33,7 @@ def test_chain_writes_a_complete_half_precision_model(finished):
         "default_steps": 2,
         "flow": "dis",
         "initial_noise": "shared",
-        "turns": "unguided",
+        "turns": "guided",
     }
     assert parts.guidance is not None
     assert parts.scheduler.config.rescale_betas_zero_snr
