@@ -27,11 +27,11 @@ from dgafvsr.sampling.seams import cross_fade, hold_back
 from dgafvsr.sampling.windows import Window, plan_windows
 
 
-def read(folder: Path, crop: int, count: int) -> Tensor:
-    """The middle of the first pictures of a folder: T 3 crop crop in [0, 1]."""
+def read(folder: Path, crop: int, count: int, *, grid: int = 1) -> Tensor:
+    """The middle of the first pictures of a folder, from a multiple of `grid` on: T 3 crop crop in [0, 1]."""
     files = sorted(folder.iterdir())[:count]
     clip = torch.from_numpy(np.stack([np.asarray(Image.open(file).convert("RGB")) for file in files]))
-    top, left = ((side - crop) // 2 // 4 * 4 for side in clip.shape[1:3])
+    top, left = ((side - crop) // 2 // grid * grid for side in clip.shape[1:3])
     return clip[:, top : top + crop, left : left + crop].permute(0, 3, 1, 2).float() / 255
 
 
@@ -83,7 +83,10 @@ def main() -> None:
     parser.add_argument("--frames", type=int, default=34)
     parser.add_argument("--crop", type=int, default=64, help="side in LR pixels")
     options = parser.parse_args()
-    lr, truth = read(options.lr, options.crop, options.frames), read(options.truth, 4 * options.crop, options.frames)
+    lr, truth = (
+        read(options.lr, options.crop, options.frames),
+        read(options.truth, 4 * options.crop, options.frames, grid=4),
+    )
     pipe, flow, lpips = DGAFVSRPipeline.from_pretrained(options.model), DISFlow(), PerceptualDistance("lpips")
     plan = plan_windows(len(lr), options.window, options.overlap)
     parts = [pipe(lr[w.start : w.stop], first_frame=w.start, output_type="latent").frames for w in plan]
