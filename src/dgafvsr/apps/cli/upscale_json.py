@@ -3,7 +3,7 @@
 Made:
 
     {"ok": true, "exit_code": 0, "output": "large.mp4", "frames": 240, "frames_resumed": 0, "shots": 3, "width": 1280,
-     "height": 720, "window": 24, "seconds": 81.4, "frames_per_second": 2.95, "loading_seconds": 0.8,
+     "height": 720, "window": 24, "tile": null, "seconds": 81.4, "frames_per_second": 2.95, "loading_seconds": 0.8,
      "peak_memory_bytes": 1843200000, "device": "cpu", "dtype": "float32", "warnings": []}
 
 `warnings` holds one sentence for each thing that the output does not keep or that had to be guessed. `frames_resumed`
