@@ -187,7 +187,11 @@ def stablevsr() -> BaseGuidanceRecipe:
 def ablation() -> AblationRecipe:
     """The paper's four cases, centred warp, zero-condition control, StableVSR's arm and ours, and their table."""
     shared = dataclasses.replace(
-        TINY.guidance, sampler=None, pairs=dataclasses.replace(TINY.guidance.pairs, frames=3), warp="released"
+        TINY.guidance,
+        sampler=None,
+        pairs=dataclasses.replace(TINY.guidance.pairs, frames=3),
+        warp="released",
+        turns="unguided",
     )
     return AblationRecipe(
         base=None,
