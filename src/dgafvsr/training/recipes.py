@@ -17,9 +17,9 @@ from pathlib import Path
 from typing import Any
 
 from dgafvsr.errors import UsageError
+from dgafvsr.interruption import stop_on_signals
 from dgafvsr.training.data.augmentation import Augmentation
 from dgafvsr.training.data.samples import SequenceSettings
-from dgafvsr.training.interruption import stop_on_signals
 from dgafvsr.training.overrides import with_overrides
 from dgafvsr.training.picture_loss import SamplerLoss
 from dgafvsr.training.recipe_types import (

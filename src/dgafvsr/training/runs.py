@@ -30,12 +30,12 @@ from torch.utils.data import Dataset
 from dgafvsr.errors import UsageError
 from dgafvsr.evaluation.clips import discover_clips
 from dgafvsr.flow.estimator import FlowEstimator
+from dgafvsr.interruption import Wish
 from dgafvsr.models.weights import load_network
 from dgafvsr.training.checkpoints import whole
 from dgafvsr.training.data.flow_cache import FlowCache
 from dgafvsr.training.data.library import DataSettings, open_data
 from dgafvsr.training.data.samples import PictureSamples, SequenceSamples, SequenceSettings
-from dgafvsr.training.interruption import Wish
 from dgafvsr.training.overrides import differences, recipe_to_json
 from dgafvsr.training.reports import Listener
 from dgafvsr.training.settings import TrainerConfig

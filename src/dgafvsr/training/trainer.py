@@ -25,6 +25,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader
 
 from dgafvsr.errors import ResourceError, UsageError
+from dgafvsr.interruption import Wish, stop_on_signals
 from dgafvsr.training.checkpoints import (
     Checkpoint,
     check_names,
@@ -37,7 +38,6 @@ from dgafvsr.training.checkpoints import (
     whole,
 )
 from dgafvsr.training.draws import Draws
-from dgafvsr.training.interruption import Wish, stop_on_signals
 from dgafvsr.training.optimizers import Average, make_optimizer
 from dgafvsr.training.reports import Listener, Meter, RunLog, StepReport, ValidationReport
 from dgafvsr.training.settings import TrainerConfig, learning_rate_at

@@ -74,9 +74,9 @@ def upscale(
     stopped, killed or ran out of disk is gone on with by the same command.
     """
     from dgafvsr.apps.cli.devices import check_flow, choose_device, choose_dtype
+    from dgafvsr.interruption import stop_on_signals
     from dgafvsr.jobs.settings import JobSettings, UpscaleSettings
     from dgafvsr.jobs.upscale import upscale_file
-    from dgafvsr.training.interruption import stop_on_signals
     from dgafvsr.video.codecs import Codec, EncoderSettings, PictureFormat, PixelFormat
     from dgafvsr.video.decoding import OnError
 

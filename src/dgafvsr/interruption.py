@@ -1,4 +1,4 @@
-"""SIGTERM and Ctrl-C as a wish: training ends after the step at work, saves, and the process leaves with 0.
+"""SIGTERM and Ctrl-C as a wish: training and upscaling end after the step at work, with what is done saved.
 
 A second signal of the same kind is not held back any more.
 """
@@ -13,7 +13,7 @@ from typing import Any
 __all__ = ["Wish", "stop_on_signals"]
 
 Wish = Callable[[], bool]
-"""Whether somebody has asked training to end."""
+"""Whether somebody has asked the work to end."""
 
 
 @contextmanager
