@@ -122,6 +122,7 @@ def test_every_recipe_is_made_and_described():
         "denoiser-tiny",
         "guidance-tiny",
         "tiny",
+        "finetune",
         "guidance-sdx4",
         "stablevsr",
         "ablation",

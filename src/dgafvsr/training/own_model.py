@@ -65,7 +65,7 @@ def make_autoencoder(recipe: AutoencoderRecipe) -> ResidualAutoencoder:
 def make_denoiser(recipe: DenoiserRecipe, latent_channels: int) -> GuidedUNet:
     """The untrained D_U."""
     levels = len(recipe.block_out_channels)
-    with seeded(recipe.velocity.seed):
+    with seeded(_seed(recipe)):
         return GuidedUNet(
             in_channels=latent_channels + 3,
             out_channels=latent_channels,
@@ -79,10 +79,15 @@ def make_denoiser(recipe: DenoiserRecipe, latent_channels: int) -> GuidedUNet:
         )
 
 
+def _seed(recipe: DenoiserRecipe | GuidanceRecipe) -> int:
+    """Of the initial weights: the first phase's."""
+    return next((phase.seed for phase in (recipe.velocity, recipe.sampler) if phase is not None), 0)
+
+
 def make_guidance(recipe: GuidanceRecipe, denoiser: GuidedUNet) -> GuidanceNetwork:
     """The guidance network of this denoiser; it leaves the denoiser as it is until it has learned."""
     if recipe.domain == "pixels":
-        with seeded(recipe.velocity.seed):
+        with seeded(_seed(recipe)):
             return ControlNetModel.from_unet(denoiser, conditioning_embedding_out_channels=CONDITION_WIDTHS)  # type: ignore[no-any-return]
     return GuidanceUNet.from_denoiser(
         denoiser,
@@ -107,37 +112,46 @@ def train_autoencoder(run: Run, recipe: AutoencoderRecipe) -> Path:
     return run.save(network, result)
 
 
-def train_denoiser(run: Run, recipe: DenoiserRecipe) -> Path:
-    """Stage 2."""
+def train_denoiser(run: Run, recipe: DenoiserRecipe, start: GuidedUNet | None = None) -> Path:
+    """Stage 2.
+
+    Args:
+        run: has a finished autoencoder.
+        recipe: phases and, without `start`, widths.
+        start: a network that goes on learning; None makes one.
+    """
     folder = run.begin("denoiser", recipe)
     result = folder / "result"
     if result.exists():
         return result
     codec = run.load("autoencoder", ResidualAutoencoder)
-    network = make_denoiser(recipe, codec.config.latent_channels)
+    network = start or make_denoiser(recipe, codec.config.latent_channels)
     diffusion = Diffusion.of(make_scheduler(), recipe.sampler_steps)
 
     def material(seed: int) -> PictureSamples:
         return run.pictures(side=recipe.side, fault_share=recipe.fault_share, seed=seed)
 
-    run.phase(
-        network,
-        recipe.velocity,
-        folder / "velocity",
-        lambda: DenoiserStage(
-            network, codec, diffusion, material(recipe.velocity.seed), sampler_share=recipe.sampler_share
-        ),
-    )
+    if (velocity := recipe.velocity) is not None:
+        data = material(velocity.seed)
+        share = recipe.sampler_share
+        stage = partial(DenoiserStage, network, codec, diffusion, data, sampler_share=share)
+        run.phase(network, velocity, folder / "velocity", stage)
     finishing = (("sampler", recipe.sampler, recipe.sampler_loss), ("texture", recipe.texture, recipe.texture_loss))
     for name, config, loss in finishing:
         if config is not None:
-            stage = partial(SamplerStage, network, codec, diffusion, material(config.seed), loss)
-            run.phase(network, config, folder / name, stage)
+            finish = partial(SamplerStage, network, codec, diffusion, material(config.seed), loss)
+            run.phase(network, config, folder / name, finish)
     return run.save(network, result)
 
 
-def train_guidance(run: Run, recipe: GuidanceRecipe) -> Path:
-    """Stage 3."""
+def train_guidance(run: Run, recipe: GuidanceRecipe, start: GuidanceNetwork | None = None) -> Path:
+    """Stage 3.
+
+    Args:
+        run: has a finished denoiser.
+        recipe: phases, and what the network reads.
+        start: a network that goes on learning; None makes one from the denoiser.
+    """
     folder = run.begin("guidance", recipe)
     result = folder / "result"
     if result.exists():
@@ -152,7 +166,7 @@ def train_guidance(run: Run, recipe: GuidanceRecipe) -> Path:
         initial_noise=recipe.initial_noise,
         turns=recipe.turns,
     )
-    network = make_guidance(recipe, denoiser)
+    network = start or make_guidance(recipe, denoiser)
     train_guidance_phases(run, recipe, network, around, folder)
     return run.save(network, result)
 
@@ -161,29 +175,23 @@ def train_guidance_phases(
     run: Run, recipe: GuidanceRecipe, network: GuidanceNetwork, around: Surroundings, folder: Path
 ) -> None:
     """The authors' step, then the unrolled guided sampler."""
-    run.phase(
-        network,
-        recipe.velocity,
-        folder / "velocity",
-        lambda: GuidanceStage(
+    if (velocity := recipe.velocity) is not None:
+        pairs = run.sequences(recipe.pairs, around.flow, seed=velocity.seed)
+        stage = partial(
+            GuidanceStage,
             network,
             around,
-            run.sequences(recipe.pairs, around.flow, seed=recipe.velocity.seed),
+            pairs,
             shared_noise_share=recipe.shared_noise_share,
             sampler_share=recipe.sampler_share,
             guided_neighbor_share=recipe.guided_neighbor_share,
-        ),
-    )
-    finish = recipe.sampler
-    if finish is not None:
+        )
+        run.phase(network, velocity, folder / "velocity", stage)
+    if (finish := recipe.sampler) is not None:
+        sequences = run.sequences(recipe.sequences, around.flow, seed=finish.seed)
         run.phase(
             network,
             finish,
             folder / "sampler",
-            lambda: GuidedSamplerStage(
-                network,
-                around,
-                run.sequences(recipe.sequences, around.flow, seed=finish.seed),
-                recipe.sampler_loss,
-            ),
+            partial(GuidedSamplerStage, network, around, sequences, recipe.sampler_loss),
         )

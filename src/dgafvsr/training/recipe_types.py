@@ -23,6 +23,7 @@ __all__ = [
     "BaseGuidanceRecipe",
     "DenoiserRecipe",
     "Domain",
+    "FinetuneRecipe",
     "GuidanceRecipe",
     "ModelRecipe",
     "Recipe",
@@ -55,8 +56,8 @@ class AutoencoderRecipe:
 class DenoiserRecipe:
     """Stage 2."""
 
-    velocity: TrainerConfig
-    """Squared error on v."""
+    velocity: TrainerConfig | None
+    """Squared error on v; None leaves it out."""
 
     sampler: TrainerConfig | None
     """Loss on the unrolled sampler's picture; None leaves it out."""
@@ -86,8 +87,8 @@ class DenoiserRecipe:
 class GuidanceRecipe:
     """Stage 3."""
 
-    velocity: TrainerConfig
-    """The authors' step."""
+    velocity: TrainerConfig | None
+    """The authors' step; None leaves it out."""
 
     sampler: TrainerConfig | None
     """Loss on the unrolled guided sampler's picture; None leaves it out."""
@@ -154,6 +155,20 @@ class ModelRecipe:
 
 
 @dataclass(frozen=True, kw_only=True)
+class FinetuneRecipe:
+    """A finished model of ours goes on learning, for instance on the footage that it is meant for."""
+
+    base: str | None
+    """Model folder; None takes the packaged model."""
+
+    denoiser: DenoiserRecipe
+    """Phases of D_U; its widths are the base's. Without any phase it stays as it is."""
+
+    guidance: GuidanceRecipe
+    """Phases of G_U; what it reads, and how the model samples, are the base's."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class BaseGuidanceRecipe:
     """A guidance network for a published upscaler, which stays frozen: the paper's own training."""
 
@@ -212,7 +227,15 @@ class AblationRecipe:
     """What of the validation clips the table is made on."""
 
 
-Recipe = AutoencoderRecipe | DenoiserRecipe | GuidanceRecipe | ModelRecipe | BaseGuidanceRecipe | AblationRecipe
+Recipe = (
+    AutoencoderRecipe
+    | DenoiserRecipe
+    | GuidanceRecipe
+    | ModelRecipe
+    | FinetuneRecipe
+    | BaseGuidanceRecipe
+    | AblationRecipe
+)
 
 
 def _check_shares(recipe: GuidanceRecipe | BaseGuidanceRecipe) -> None:

@@ -28,6 +28,7 @@ from dgafvsr.training.recipe_types import (
     BaseGuidanceRecipe,
     DenoiserRecipe,
     Domain,
+    FinetuneRecipe,
     GuidanceRecipe,
     ModelRecipe,
     Recipe,
@@ -167,6 +168,16 @@ def tiny() -> ModelRecipe:
     return TINY
 
 
+@recipe("finetune", budget="about 2 h on 2 CPU cores")
+def finetune() -> FinetuneRecipe:
+    """Go on with the packaged model, or with --base, on your own material: texture of D_U, then G_U."""
+    return FinetuneRecipe(
+        base=None,
+        denoiser=dataclasses.replace(TINY.denoiser, velocity=None, sampler=None),
+        guidance=dataclasses.replace(TINY.guidance, velocity=None),
+    )
+
+
 @recipe("guidance-sdx4", budget="4 GPUs of 40 GB or more, days")
 def guidance_sdx4() -> BaseGuidanceRecipe:
     """The paper: G_U for StableVSR's or the SD-x4 upscaler (--base), on REDS.
@@ -293,6 +304,7 @@ def _follow(made: Any, chosen: Recipe) -> Path:
     from dgafvsr.training.ablation import train_ablation
     from dgafvsr.training.base_model import train_base_guidance
     from dgafvsr.training.export import export_run
+    from dgafvsr.training.finetune import finetune as finetune_model
     from dgafvsr.training.runs import one_process
 
     if isinstance(chosen, AutoencoderRecipe):
@@ -305,10 +317,19 @@ def _follow(made: Any, chosen: Recipe) -> Path:
         return train_base_guidance(made, chosen)
     if isinstance(chosen, AblationRecipe):
         return train_ablation(made, chosen)
-    own_model.train_autoencoder(made, chosen.autoencoder)
-    own_model.train_denoiser(made, chosen.denoiser)
-    own_model.train_guidance(made, chosen.guidance)
+    if isinstance(chosen, FinetuneRecipe):
+        finetune_model(made, chosen)
+    else:
+        _train_chain(made, chosen)
     with one_process() as first:
         if first:
             export_run(made.output, made.output / "model")
     return Path(made.output / "model")
+
+
+def _train_chain(made: Any, chosen: ModelRecipe) -> None:
+    from dgafvsr.training import own_model
+
+    own_model.train_autoencoder(made, chosen.autoencoder)
+    own_model.train_denoiser(made, chosen.denoiser)
+    own_model.train_guidance(made, chosen.guidance)

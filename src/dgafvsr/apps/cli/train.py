@@ -24,8 +24,8 @@ def train(
         typer.Argument(
             metavar="RECIPE",
             help="tiny (all stages and the finished model), autoencoder-tiny, denoiser-tiny, guidance-tiny; "
-            "guidance-sdx4 (the paper), stablevsr; ablation; or export, to write the model folder of a run. "
-            "--list says more.",
+            "finetune (a finished model of ours); guidance-sdx4 (the paper), stablevsr; ablation; or export, to write "
+            "the model folder of a run. --list says more.",
             show_default=False,
         ),
     ] = None,
@@ -57,7 +57,8 @@ def train(
         str | None,
         typer.Option(
             metavar="MODEL",
-            help="Folder or hub id of the frozen networks: guidance-sdx4, stablevsr, ablation.",
+            help="Folder or hub id of the model to start from (finetune) or of the frozen networks (guidance-sdx4, "
+            "stablevsr, ablation).",
             show_default=False,
         ),
     ] = None,
