@@ -81,5 +81,13 @@ TINY_OVERRIDES: dict[str, object] = {
     "guidance.pairs.side": 32,
     "guidance.sequences.side": 32,
     "guidance.sampler_steps": 2,
+    "decoder.trainer.steps": 2,
+    "decoder.trainer.batch_size": 2,
+    "decoder.trainer.precision": "no",
+    "decoder.loss.perceptual_weight": 0.0,
+    "decoder.loss.adversarial_weight": 0.0,
+    "decoder.pairs.side": 32,
+    "decoder.detail_blocks": 1,
+    "decoder.fine_width": 4,
 }
 """Shrinks every stage of `tiny` to a second."""

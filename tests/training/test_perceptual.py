@@ -3,7 +3,7 @@ from __future__ import annotations
 import torch
 
 from dgafvsr.training.draws import Draws
-from dgafvsr.training.perceptual import grid_loss, random_windows
+from dgafvsr.training.perceptual import grid_loss, lattice_loss, random_windows
 
 
 def test_grid_loss_sees_a_repeated_pattern_and_not_detail():
@@ -13,6 +13,19 @@ def test_grid_loss_sees_a_repeated_pattern_and_not_detail():
     assert grid_loss(target, target) == 0
     torch.testing.assert_close(grid_loss(target + pattern, target), pattern.abs().mean())
     assert grid_loss(target + detail, target) < 0.2 * grid_loss(target + pattern, target)
+
+
+def test_lattice_loss_sees_edges_on_the_borders_of_cells_and_not_texture():
+    generator = torch.Generator().manual_seed(2)
+    texture = 0.3 * torch.randn(1, 3, 128, 128, generator=generator)
+    cells = 0.3 * torch.randn(1, 3, 32, 32, generator=generator).repeat_interleave(4, 2).repeat_interleave(4, 3)
+    natural = torch.nn.functional.interpolate(
+        0.1 * torch.randn(1, 3, 30, 30, generator=generator), (128, 128), mode="bicubic"
+    )
+    assert lattice_loss(natural, natural) == 0
+    assert lattice_loss(natural + texture, natural + texture.flip(-1)) < 0.03
+    assert lattice_loss(natural + cells, natural + texture) > 0.3
+    assert grid_loss(natural + cells, natural) < 0.1, "cells of changing sign are what the other loss does not see"
 
 
 def test_windows_are_the_same_in_every_picture_and_belong_to_the_sample():

@@ -45,7 +45,7 @@ def test_chain_writes_a_complete_half_precision_model(finished):
         "model_index.json",
         "scheduler/scheduler_config.json",
         *(f"{part}/{name}" for part in ("unet", "guidance", "vae") for name in ("config.json", weights)),
-        *(f"training/{stage}.json" for stage in ("autoencoder", "denoiser", "guidance")),
+        *(f"training/{stage}.json" for stage in ("autoencoder", "denoiser", "guidance", "decoder")),
     }
     from safetensors.torch import load_file
 
@@ -69,6 +69,7 @@ def test_every_phase_is_reported_and_its_recipe_saved(finished):
     output, _, reports = finished
     assert sorted({report.stage for report in reports}) == [
         "autoencoder",
+        "decoder",
         "denoiser/sampler",
         "denoiser/velocity",
         "guidance/sampler",
@@ -148,7 +149,9 @@ def test_the_papers_recipe_has_the_papers_numbers():
 
 def test_both_calls_of_one_command_train_the_same(data_folder, tmp_path):
     only_first = {key.removeprefix("autoencoder."): value for key, value in TINY_OVERRIDES.items()}
-    only_first = {key: value for key, value in only_first.items() if not key.startswith(("denoiser", "guidance"))}
+    only_first = {
+        key: value for key, value in only_first.items() if not key.startswith(("denoiser", "guidance", "decoder"))
+    }
     from safetensors.torch import load_file
 
     name = "diffusion_pytorch_model.safetensors"

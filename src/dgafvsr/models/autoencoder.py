@@ -33,10 +33,12 @@ def upsample_lr(lr: Tensor) -> Tensor:
 
 
 class _ResidualBlock(nn.Module):
-    def __init__(self, width: int) -> None:
+    def __init__(self, width: int, *, identity: bool = False) -> None:
         super().__init__()
         self.conv1 = nn.Conv2d(width, width, 3, padding=1)
         self.conv2 = nn.Conv2d(width, width, 3, padding=1)
+        if identity:
+            _zero(self.conv2)
 
     def forward(self, x: Tensor) -> Tensor:
         return x + self.conv2(F.silu(self.conv1(F.silu(x))))
@@ -51,6 +53,23 @@ def _trunk(in_channels: int, width: int, blocks: int, out_channels: int) -> nn.S
     )
 
 
+def _fine(width: int) -> nn.Sequential:
+    """Correction of a picture, beside the enlarged LR frame; starts at zero."""
+    return nn.Sequential(
+        nn.Conv2d(6, width, 3, padding=1),
+        nn.SiLU(),
+        nn.Conv2d(width, width, 3, padding=1),
+        nn.SiLU(),
+        _zero(nn.Conv2d(width, 3, 3, padding=1)),
+    )
+
+
+def _zero(convolution: nn.Conv2d) -> nn.Conv2d:
+    for parameter in convolution.parameters():
+        nn.init.zeros_(parameter)
+    return convolution
+
+
 class ResidualAutoencoder(ModelMixin, ConfigMixin):
     """f4 autoencoder of the residual y - bicubic(x), conditioned on the LR frame x.
 
@@ -61,6 +80,9 @@ class ResidualAutoencoder(ModelMixin, ConfigMixin):
         decoder_blocks: residual blocks in the decoder, all at the latent's resolution.
         detail_width: channels of the decoder's last stage at twice the latent's resolution, which keeps sub-pixel
             shuffling from printing a grid.
+        detail_blocks: residual blocks of that stage; they start as the identity.
+        fine_width: channels of a correction at full resolution, where nothing knows of cells any more; 0 for none. It
+            starts at zero.
         latents_mean: per-channel mean of raw latents over the training set; None before it was measured.
         latents_std: per-channel standard deviation of raw latents; None before it was measured.
     """
@@ -76,6 +98,8 @@ class ResidualAutoencoder(ModelMixin, ConfigMixin):
         encoder_blocks: int = 4,
         decoder_blocks: int = 8,
         detail_width: int = 48,
+        detail_blocks: int = 0,
+        fine_width: int = 0,
         latents_mean: tuple[float, ...] | None = None,
         latents_std: tuple[float, ...] | None = None,
     ) -> None:
@@ -91,6 +115,8 @@ class ResidualAutoencoder(ModelMixin, ConfigMixin):
             nn.Conv2d(detail_width, rgb * 4, 3, padding=1),
             nn.PixelShuffle(2),
         )
+        self.detail_trunk = nn.Sequential(*(_ResidualBlock(detail_width, identity=True) for _ in range(detail_blocks)))
+        self.fine = _fine(fine_width) if fine_width else None
         self.use_tiling = False
         self.tile = 128
 
@@ -121,8 +147,16 @@ class ResidualAutoencoder(ModelMixin, ConfigMixin):
         """HR frame of a latent, given the LR frame: N C h w and N 3 h w in [-1, 1] -> N 3 4h 4w, about [-1, 1]."""
         mean, std = self._statistics(latents)
         inputs = torch.cat([latents * std + mean, lr], dim=1)
-        detail = self._detail_in_tiles(inputs) if self.use_tiling else self.detail(self.decoder(inputs))
-        return upsample_lr(lr) + detail
+        return self._picture_in_tiles(inputs) if self.use_tiling else self._picture(inputs)
+
+    def _picture(self, inputs: Tensor) -> Tensor:
+        """HR frame of [raw latent, LR frame]."""
+        shuffle, finish = self.detail[0], self.detail[1:]
+        detail = finish(self.detail_trunk(shuffle(self.decoder(inputs))))
+        large = upsample_lr(inputs[:, self.config.latent_channels :])
+        if self.fine is not None:
+            detail = detail + self.fine(torch.cat([detail, large], dim=1))
+        return large + detail
 
     def enable_tiling(self, tile: int = 128) -> None:
         """Decode in tiles of `tile` latent pixels a side: the same values, for less memory on large frames."""
@@ -132,9 +166,10 @@ class ResidualAutoencoder(ModelMixin, ConfigMixin):
         """Decode whole frames."""
         self.use_tiling = False
 
-    def _detail_in_tiles(self, inputs: Tensor) -> Tensor:
+    def _picture_in_tiles(self, inputs: Tensor) -> Tensor:
         """Tiles with a margin as wide as the decoder can see, so that nothing has to be blended."""
-        margin = 2 * self.config.decoder_blocks + 4
+        config = self.config
+        margin = 2 * config.decoder_blocks + config.detail_blocks + 4 + (2 if config.fine_width else 0)
         height, width = inputs.shape[-2:]
         rows = []
         for top in range(0, height, self.tile):
@@ -143,9 +178,9 @@ class ResidualAutoencoder(ModelMixin, ConfigMixin):
                 y, x = max(top - margin, 0), max(left - margin, 0)
                 bottom, right = min(top + self.tile, height), min(left + self.tile, width)
                 window = inputs[:, :, y : bottom + margin, x : right + margin]
-                detail = self.detail(self.decoder(window))
+                picture = self._picture(window)
                 crop = [slice((a - b) * FACTOR, (c - b) * FACTOR) for a, b, c in ((top, y, bottom), (left, x, right))]
-                row.append(detail[:, :, crop[0], crop[1]])
+                row.append(picture[:, :, crop[0], crop[1]])
             rows.append(torch.cat(row, dim=3))
         return torch.cat(rows, dim=2)
 

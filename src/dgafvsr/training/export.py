@@ -89,7 +89,7 @@ def export_run(run: Path, folder: Path, *, licence: str | None = None) -> Path:
         UsageError: the run has no part that could be exported yet.
         OutputError: the folder holds something that is no model, or cannot be written.
     """
-    recipes = {stage: run / stage / "recipe.json" for stage in ("autoencoder", "denoiser", "guidance")}
+    recipes = {stage: run / stage / "recipe.json" for stage in ("autoencoder", "denoiser", "guidance", "decoder")}
     recipes = {stage: file for stage, file in recipes.items() if file.is_file()}
     document = read_json(recipes["guidance"]) if "guidance" in recipes else {}
     model = _base_model(run, document, licence) if "base" in document else _own_model(run, document, licence)
@@ -100,7 +100,8 @@ def export_run(run: Path, folder: Path, *, licence: str | None = None) -> Path:
 def _own_model(run: Path, document: Mapping[str, Any], licence: str | None) -> ModelFolder:
     if not (run / "autoencoder" / "result").is_dir():
         raise UsageError(f"{run} has no finished autoencoder", remedy="train it first, or name a run's own folder")
-    autoencoder = load_network(run / "autoencoder" / "result", ResidualAutoencoder, torch.float32)
+    finished = [run / stage / "result" for stage in ("decoder", "autoencoder")]
+    autoencoder = load_network(next(filter(Path.is_dir, finished)), ResidualAutoencoder, torch.float32)
     found = read_json(run / "denoiser" / "recipe.json") if (run / "denoiser" / "recipe.json").is_file() else None
     if found is None:
         raise UsageError(f"{run} has no denoiser yet", remedy="go on with its training first")

@@ -11,7 +11,7 @@ from diffusers.models.controlnets.controlnet import ControlNetModel
 from dgafvsr.errors import ModelError
 from dgafvsr.models.autoencoder import ResidualAutoencoder
 from dgafvsr.models.checkpoints import ModelParts, load_parts, resolve_folder
-from dgafvsr.training.own_model import train_denoiser, train_guidance
+from dgafvsr.training.own_model import train_decoder, train_denoiser, train_guidance
 from dgafvsr.training.recipe_types import DenoiserRecipe, FinetuneRecipe, GuidanceRecipe
 from dgafvsr.training.runs import Run
 
@@ -27,7 +27,7 @@ class FinetunedAutoencoder:
 
 
 def finetune(run: Run, recipe: FinetuneRecipe) -> None:
-    """Train the base's D_U and G_U further in the run's folder, laid out as that of a chain; the base is only read.
+    """Train the base's D_U, G_U and decoder further in a run's folder, laid out as a chain's; the base is only read.
 
     A base without guidance gets a new G_U.
 
@@ -48,7 +48,10 @@ def finetune(run: Run, recipe: FinetuneRecipe) -> None:
     if not result.exists():
         run.save(parts.vae, result)
     train_denoiser(run, resolved_denoiser(recipe.denoiser, parts), start=parts.unet)
-    train_guidance(run, resolved_guidance(recipe.guidance, parts), start=parts.guidance)
+    guidance = resolved_guidance(recipe.guidance, parts)
+    train_guidance(run, guidance, start=parts.guidance)
+    if recipe.decoder is not None:
+        train_decoder(run, recipe.decoder, guidance)
 
 
 def resolved_denoiser(recipe: DenoiserRecipe, parts: ModelParts) -> DenoiserRecipe:

@@ -80,7 +80,7 @@ def _losses(losses: Mapping[str, float]) -> str:
 
 def read_budget(run: Path) -> tuple[PhaseBudget, ...]:
     """What the phases of a run's folder took, in the order in which they were trained."""
-    files = [file for stage in ("autoencoder", "denoiser", "guidance") for file in _logs(run / stage)]
+    files = [file for stage in ("autoencoder", "denoiser", "guidance", "decoder") for file in _logs(run / stage)]
     return tuple(_phase(run, file) for file in files)
 
 

@@ -1,4 +1,4 @@
-"""Our own small models, stage by stage: autoencoder, denoiser, guidance network, finished model folder."""
+"""Our own small models, stage by stage: autoencoder, denoiser, guidance network, decoder."""
 
 from __future__ import annotations
 
@@ -10,14 +10,16 @@ from diffusers.schedulers.scheduling_ddim import DDIMScheduler
 
 from dgafvsr.flow.estimator import create_flow_estimator
 from dgafvsr.models.autoencoder import ResidualAutoencoder
+from dgafvsr.models.checkpoints import load_guidance
 from dgafvsr.models.guidance_unet import GuidanceUNet
 from dgafvsr.models.guided_unet import GuidedUNet
 from dgafvsr.sampling.ogwm import OGWM
 from dgafvsr.training.data.samples import PictureSamples
 from dgafvsr.training.objective import Diffusion
-from dgafvsr.training.recipe_types import AutoencoderRecipe, DenoiserRecipe, GuidanceRecipe
+from dgafvsr.training.recipe_types import AutoencoderRecipe, DecoderRecipe, DenoiserRecipe, GuidanceRecipe
 from dgafvsr.training.runs import Run, seeded
 from dgafvsr.training.stage_autoencoder import AutoencoderStage, measure_latents
+from dgafvsr.training.stage_decoder import DecoderStage, grow
 from dgafvsr.training.stage_denoiser import DenoiserStage, SamplerStage
 from dgafvsr.training.stage_guidance import GuidanceNetwork, GuidanceStage, GuidedSamplerStage, Surroundings
 
@@ -27,6 +29,7 @@ __all__ = [
     "make_guidance",
     "make_scheduler",
     "train_autoencoder",
+    "train_decoder",
     "train_denoiser",
     "train_guidance",
     "train_guidance_phases",
@@ -157,15 +160,7 @@ def train_guidance(run: Run, recipe: GuidanceRecipe, start: GuidanceNetwork | No
     if result.exists():
         return result
     denoiser = run.load("denoiser", GuidedUNet)
-    around = Surroundings(
-        denoiser=denoiser,
-        autoencoder=run.load("autoencoder", ResidualAutoencoder),
-        diffusion=Diffusion.of(make_scheduler(), recipe.sampler_steps),
-        flow=create_flow_estimator("dis"),
-        ogwm=OGWM(convention=recipe.warp, rescaling=recipe.rescaling),
-        initial_noise=recipe.initial_noise,
-        turns=recipe.turns,
-    )
+    around = _surroundings(recipe, denoiser, run.load("autoencoder", ResidualAutoencoder))
     network = start or make_guidance(recipe, denoiser)
     train_guidance_phases(run, recipe, network, around, folder)
     return run.save(network, result)
@@ -195,3 +190,36 @@ def train_guidance_phases(
             folder / "sampler",
             partial(GuidedSamplerStage, network, around, sequences, recipe.sampler_loss),
         )
+
+
+def train_decoder(run: Run, recipe: DecoderRecipe, guidance: GuidanceRecipe) -> Path:
+    """Stage 4: the autoencoder with its decoder finished; the first stage's result stays as it is.
+
+    Args:
+        run: has a finished guidance network.
+        recipe: of this stage.
+        guidance: of the guidance network.
+    """
+    folder = run.begin("decoder", recipe)
+    result = folder / "result"
+    if result.exists():
+        return result
+    before = run.load("autoencoder", ResidualAutoencoder)
+    network = grow(before, detail_blocks=recipe.detail_blocks, fine_width=recipe.fine_width)
+    around = _surroundings(guidance, run.load("denoiser", GuidedUNet), network)
+    guide = load_guidance(run.output / "guidance" / "result")
+    pairs = run.sequences(recipe.pairs, around.flow, seed=recipe.trainer.seed)
+    run.phase(network, recipe.trainer, folder, partial(DecoderStage, network, guide, around, pairs, recipe.loss))
+    return run.save(network, result)
+
+
+def _surroundings(recipe: GuidanceRecipe, denoiser: GuidedUNet, autoencoder: ResidualAutoencoder) -> Surroundings:
+    return Surroundings(
+        denoiser=denoiser,
+        autoencoder=autoencoder,
+        diffusion=Diffusion.of(make_scheduler(), recipe.sampler_steps),
+        flow=create_flow_estimator("dis"),
+        ogwm=OGWM(convention=recipe.warp, rescaling=recipe.rescaling),
+        initial_noise=recipe.initial_noise,
+        turns=recipe.turns,
+    )

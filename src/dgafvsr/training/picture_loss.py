@@ -1,8 +1,8 @@
 """What is asked of a picture that the sampler has made: near the truth, alike, without a grid, and real-looking.
 
-    L = |y' - y|_1 + w_g grid(y', y) + w_p LPIPS-VGG(y', y) + w_a texture(y')
+    L = |y' - y|_1 + w_g grid(y', y) + w_l lattice(y', y) + w_p LPIPS-VGG(y', y) + w_a texture(y')
 
-Both finishing stages use it: D_U's on single pictures, G_U's on the last frame of a sequence.
+The finishing stages use it: D_U's on single pictures, G_U's on the last frame of a sequence, the decoder's on all.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from torch.nn import functional as F
 
 from dgafvsr.training.adversarial import Critic
 from dgafvsr.training.draws import Draws
-from dgafvsr.training.perceptual import PerceptualLoss, grid_loss, random_windows
+from dgafvsr.training.perceptual import PerceptualLoss, grid_loss, lattice_loss, random_windows
 
 __all__ = ["PictureLoss", "SamplerLoss"]
 
@@ -35,6 +35,9 @@ class SamplerLoss:
 
     grid_weight: float = 5.0
     """Weight of `grid_loss`; 0 leaves it out."""
+
+    lattice_weight: float = 0.0
+    """Weight of `lattice_loss`; 0 leaves it out."""
 
     adversarial_weight: float = 0.0
     """Weight of the critic's texture loss; 0 trains no critic. Without this and LPIPS, no VGG is needed."""
@@ -67,6 +70,9 @@ class PictureLoss(nn.Module):
         weights = self.weights
         losses = {"l1": F.l1_loss(output, target), "grid": grid_loss(output, target)}
         total = losses["l1"] + weights.grid_weight * losses["grid"]
+        if weights.lattice_weight > 0:
+            losses["lattice"] = lattice_loss(output, target)
+            total = total + weights.lattice_weight * losses["lattice"]
         if self.perceptual is not None:
             made, real = random_windows(output, target, side=weights.perceptual_side, draws=draws)
             made_features, real_features = self.perceptual.features(made), self.perceptual.features(real)

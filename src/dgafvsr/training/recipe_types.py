@@ -21,6 +21,7 @@ __all__ = [
     "AblationRecipe",
     "AutoencoderRecipe",
     "BaseGuidanceRecipe",
+    "DecoderRecipe",
     "DenoiserRecipe",
     "Domain",
     "FinetuneRecipe",
@@ -146,12 +147,32 @@ class GuidanceRecipe:
 
 
 @dataclass(frozen=True, kw_only=True)
+class DecoderRecipe:
+    """Stage 4."""
+
+    trainer: TrainerConfig
+    loss: GuidedSamplerLoss
+
+    pairs: SequenceSettings
+    """Material, sequences of two frames."""
+
+    detail_blocks: int
+    """Residual blocks at the decoder's end, at twice the latent's resolution."""
+
+    fine_width: int
+    """Channels of its correction at full resolution; 0 for none."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class ModelRecipe:
     """All stages of a model."""
 
     autoencoder: AutoencoderRecipe
     denoiser: DenoiserRecipe
     guidance: GuidanceRecipe
+
+    decoder: DecoderRecipe | None
+    """None leaves the decoder as its autoencoder learned it."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -166,6 +187,9 @@ class FinetuneRecipe:
 
     guidance: GuidanceRecipe
     """Phases of G_U; what it reads, and how the model samples, are the base's."""
+
+    decoder: DecoderRecipe | None
+    """None leaves the decoder as it is."""
 
 
 @dataclass(frozen=True, kw_only=True)

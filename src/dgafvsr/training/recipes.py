@@ -1,6 +1,6 @@
 """How models are trained: every number of it, as typed Python functions registered by name.
 
-Our own small models: the autoencoder, the denoiser and the guidance network of the packaged model, and their chain. A
+Our own small models: autoencoder, denoiser, guidance network and finished decoder of the packaged model, their chain. A
 run's folder holds one folder a stage, each with the resolved `recipe.json` (written before the first step), the losses
 and checkpoints; running the same command again goes on where it stopped. `guidance-tiny` departs from the authors'
 training in what `stage_guidance.py` lists, in size, and in its material: photographs in synthetic motion besides clips.
@@ -26,6 +26,7 @@ from dgafvsr.training.recipe_types import (
     AblationRecipe,
     AutoencoderRecipe,
     BaseGuidanceRecipe,
+    DecoderRecipe,
     DenoiserRecipe,
     Domain,
     FinetuneRecipe,
@@ -140,6 +141,28 @@ TINY = ModelRecipe(
         initial_noise="shared",
         turns="guided",
     ),
+    decoder=DecoderRecipe(
+        trainer=TrainerConfig(
+            steps=1500,
+            batch_size=4,
+            learning_rate=3e-4,
+            clip_norm=2.0,
+            average_decay=0.998,
+            checkpoint_every=100,
+            seed=51,
+        ),
+        loss=GuidedSamplerLoss(
+            perceptual_weight=1.5,
+            perceptual_side=96,
+            grid_weight=7.0,
+            lattice_weight=0.5,
+            temporal_weight=2.0,
+            adversarial_weight=0.1,
+        ),
+        pairs=SequenceSettings(frames=2, side=128),
+        detail_blocks=2,
+        fine_width=16,
+    ),
 )
 """The packaged model: about four hours on two CPU cores. Its card says how the weights in the package were made."""
 
@@ -164,17 +187,18 @@ def guidance_tiny() -> GuidanceRecipe:
 
 @recipe("tiny", budget="about 4 h on 2 CPU cores")
 def tiny() -> ModelRecipe:
-    """All three stages of the packaged model and its model folder."""
+    """All four stages of the packaged model and its model folder."""
     return TINY
 
 
 @recipe("finetune", budget="about 2 h on 2 CPU cores")
 def finetune() -> FinetuneRecipe:
-    """Go on with the packaged model, or with --base, on your own material: texture of D_U, then G_U."""
+    """Go on with the packaged model, or with --base, on your own material: texture of D_U, G_U, decoder."""
     return FinetuneRecipe(
         base=None,
         denoiser=dataclasses.replace(TINY.denoiser, velocity=None, sampler=None),
         guidance=dataclasses.replace(TINY.guidance, velocity=None),
+        decoder=TINY.decoder,
     )
 
 
@@ -333,3 +357,5 @@ def _train_chain(made: Any, chosen: ModelRecipe) -> None:
     own_model.train_autoencoder(made, chosen.autoencoder)
     own_model.train_denoiser(made, chosen.denoiser)
     own_model.train_guidance(made, chosen.guidance)
+    if chosen.decoder is not None:
+        own_model.train_decoder(made, chosen.decoder, chosen.guidance)
