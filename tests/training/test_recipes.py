@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import dataclasses
 import json
 
 import pytest
@@ -9,7 +10,7 @@ from conftest import TINY_OVERRIDES
 from dgafvsr.errors import InputError, UsageError
 from dgafvsr.models.checkpoints import load_parts
 from dgafvsr.training.recipes import RECIPES, TINY, run
-from dgafvsr.training.runs import RunOptions
+from dgafvsr.training.runs import Run, RunOptions
 
 
 @pytest.fixture(scope="module")
@@ -160,3 +161,12 @@ def test_both_calls_of_one_command_train_the_same(data_folder, tmp_path):
     ]
     first, second = (load_file(result / name) for result in results)
     assert all(torch.equal(value, second[key]) for key, value in first.items())
+
+
+def test_strongly_degraded_pictures_reach_the_stages(data_folder, tmp_path):
+    made = Run(data=data_folder, output=tmp_path)
+    recipe = dataclasses.replace(TINY.denoiser, side=32, fault_share=0.25, realistic_share=0.5)
+    samples = made.pictures(recipe, seed=3)
+    assert (samples.side, samples.fault_share, samples.realistic_share) == (32, 0.25, 0.5)
+    plain = made.pictures(dataclasses.replace(recipe, fault_share=0.0, realistic_share=0.0), seed=3)
+    assert any(not torch.equal(samples[k]["lr"], plain[k]["lr"]) for k in range(4))

@@ -108,7 +108,7 @@ def train_autoencoder(run: Run, recipe: AutoencoderRecipe) -> Path:
     if result.exists():
         return result
     network = make_autoencoder(recipe)
-    data = run.pictures(side=recipe.side, fault_share=recipe.fault_share, seed=recipe.trainer.seed)
+    data = run.pictures(recipe, seed=recipe.trainer.seed)
     run.phase(network, recipe.trainer, folder, lambda: AutoencoderStage(network, data, recipe.loss))
     mean, std = measure_latents(network, data)
     network.register_to_config(latents_mean=mean, latents_std=std)
@@ -132,7 +132,7 @@ def train_denoiser(run: Run, recipe: DenoiserRecipe, start: GuidedUNet | None = 
     diffusion = Diffusion.of(make_scheduler(), recipe.sampler_steps)
 
     def material(seed: int) -> PictureSamples:
-        return run.pictures(side=recipe.side, fault_share=recipe.fault_share, seed=seed)
+        return run.pictures(recipe, seed=seed)
 
     if (velocity := recipe.velocity) is not None:
         data = material(velocity.seed)

@@ -52,6 +52,9 @@ class AutoencoderRecipe:
     decoder_blocks: int
     detail_width: int
 
+    realistic_share: float = 0.0
+    """Share of crops with a strongly degraded LR frame, 0 to 1 - fault_share."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class DenoiserRecipe:
@@ -82,6 +85,9 @@ class DenoiserRecipe:
 
     texture_loss: SamplerLoss = field(default_factory=SamplerLoss)
     """Of `texture`."""
+
+    realistic_share: float = 0.0
+    """As in `AutoencoderRecipe`; for sequences it is a field of theirs."""
 
 
 @dataclass(frozen=True, kw_only=True)

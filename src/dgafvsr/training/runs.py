@@ -21,7 +21,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Protocol, TypeVar
 
 import torch
 from torch import nn
@@ -48,6 +48,17 @@ Network = TypeVar("Network", bound=nn.Module)
 
 SKIPPED = "skipped.txt"
 """Lists unusable training sources, after a first line that counts them."""
+
+
+class PictureRecipe(Protocol):
+    """What a recipe says about its pictures."""
+
+    @property
+    def side(self) -> int: ...
+    @property
+    def fault_share(self) -> float: ...
+    @property
+    def realistic_share(self) -> float: ...
 
 
 class OutOfTimeError(Exception):
@@ -102,9 +113,15 @@ class Run:
     def _validator(self) -> Validator | None:
         return None if self.val is None else Validator(clips=load_clips(self.val, ScoringSettings()))
 
-    def pictures(self, *, side: int, fault_share: float, seed: int) -> PictureSamples:
+    def pictures(self, recipe: PictureRecipe, *, seed: int) -> PictureSamples:
         """Single pictures of the material."""
-        return PictureSamples(self.data.pictures, side=side, fault_share=fault_share, seed=seed)
+        return PictureSamples(
+            self.data.pictures,
+            side=recipe.side,
+            fault_share=recipe.fault_share,
+            realistic_share=recipe.realistic_share,
+            seed=seed,
+        )
 
     def sequences(self, settings: SequenceSettings, flow: FlowEstimator, *, seed: int) -> SequenceSamples:
         """Sequences of the material with DIS flow, kept on disk where there is a cache."""

@@ -126,7 +126,7 @@ class _Sequence:
 class SequenceSamples(Dataset[dict[str, Tensor]]):
     """Short sequences: `hr` T 3 S S, `lr` T 3 S/4 S/4 in [-1, 1], and `flow` T-1 2 S S in HR pixels.
 
-    flow[k] leads from frame k+1 to frame k: frame_{k+1}(p) ~ frame_k(p + flow[k](p)). If asked for, there are also
+    `flow[k]` leads from frame k+1 to frame k: `frame_{k+1}(p) ~ frame_k(p + flow[k](p))`. If asked for, there are also
 
         flow_backward    T-1 2 S S: from frame k to frame k+1, frame_k(p) ~ frame_{k+1}(p + flow_backward[k](p))
         reliability      T-1 1 S S in {0, 1}: on the grid of frame k+1, where both flows agree (`consistency_mask`)
