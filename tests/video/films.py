@@ -47,6 +47,7 @@ def write_film(
     container_format=None,
     container_options=None,
     rotation=0,
+    mirrored=False,
     aspect=None,
 ):
     """A film of `frames` (T H W 3 uint8), shown at `pts` ticks of `time_base` (default: one tick a frame)."""
@@ -57,8 +58,8 @@ def write_film(
         stream.height, stream.width = frames.shape[1:3]
         stream.pix_fmt = pixel_format
         stream.codec_context.time_base = time_base
-        if rotation:
-            stream.set_display_rotation(rotation)
+        if rotation or mirrored:
+            stream.set_display_rotation(rotation, hflip=mirrored)
         if aspect:
             stream.codec_context.sample_aspect_ratio = aspect
         sound = _encode_sound(container, sound_seconds, sound_codec) if sound_seconds else None

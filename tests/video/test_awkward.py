@@ -7,6 +7,7 @@ identity into lossless FFV1, and every picture and time must come out as it came
 import hashlib
 import re
 from fractions import Fraction
+from pathlib import Path
 
 import av
 import numpy as np
@@ -301,3 +302,23 @@ def test_vp9_with_alpha_is_read_with_it(tmp_path):
 def transparent_halved():
     luma, chroma, _, plane = transparent(8)
     return [luma, chroma[::2, ::2], chroma[::2, ::2], plane]
+
+
+DOCUMENT = Path(__file__).parents[2] / "docs" / "video.md"
+
+
+def test_every_row_of_the_documented_table_names_its_test():
+    section = (
+        DOCUMENT.read_text(encoding="utf-8").partition("## Awkward files and what happens")[2].partition("\n## ")[0]
+    )
+    makers = [row.split("|")[-2].strip() for row in section.splitlines() if row.startswith("|")][2:]
+    rooms = [Path(__file__).parent, Path(__file__).parents[1] / "jobs"]
+    tests = {
+        name
+        for room in rooms
+        for file in room.glob("test_*.py")
+        for name in re.findall(r"^def (test_\w+)", file.read_text(encoding="utf-8"), re.MULTILINE)
+    }
+    cases = {f'`test_awkward.py` "{case}"' for case in (*READ, *REFUSED)}
+    assert len(makers) > 50
+    assert [maker for maker in makers if maker not in cases and maker.strip("`") not in tests] == []

@@ -153,6 +153,25 @@ def test_missing_file_is_named(tmp_path):
         open_source(tmp_path / "none.mp4")
 
 
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("x" * 300 + ".mp4", "cannot be read.*too long"),
+        ("loop.mp4", "cannot be read"),
+        ("a.mp4/b.mp4", r"b\.mp4 does not exist"),
+        ("gone.mp4", r"gone\.mp4 does not exist"),
+        ("", "not a regular file|holds no pictures|does not exist"),
+    ],
+)
+def test_name_that_leads_nowhere_is_named(tmp_path, monkeypatch, name, message):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "a.mp4").write_bytes(b"")
+    (tmp_path / "loop.mp4").symlink_to("loop.mp4")
+    (tmp_path / "gone.mp4").symlink_to("none.mp4")
+    with pytest.raises(InputError, match=message):
+        open_source(name)
+
+
 @pytest.mark.parametrize("content", [b"just some text\n" * 20, b"[Script Info]\nTitle: x\n", b"<html></html>"])
 def test_text_is_not_a_video(tmp_path, content):
     (tmp_path / "a.mp4").write_bytes(content)

@@ -149,3 +149,22 @@ def test_pictures_as_subtitles_are_named_where_they_do_not_fit(tmp_path):
     film = rich(tmp_path, subtitles=[(0, 100, "x" * 40)], subtitle_codec="dvd_subtitle")
     sink = copy(film, tmp_path / "b.webm")
     assert "subtitle stream 2 (dvdsub) is left out: webm does not hold dvdsub" in sink.warnings
+
+
+@pytest.mark.parametrize("suffix", [".mp4", ".mov", ".mkv"])
+def test_sound_of_avi_without_a_channel_layout_is_kept(tmp_path, suffix):
+    film = write_film(tmp_path / "a.avi", pictures(12), sound_seconds=0.5, sound_codec="pcm_s16le")
+    with av.open(str(film)) as container:
+        assert container.streams.audio[0].layout.name == "2 channels"
+    sink = copy(film, tmp_path / f"b{suffix}")
+    assert sink.warnings == ()
+    joined = [b"".join(data for _, data in sound_of(path)[0]) for path in (film, tmp_path / f"b{suffix}")]
+    assert joined[0] == joined[1]
+
+
+def test_what_a_container_refuses_at_its_end_is_known_at_the_start(tmp_path, monkeypatch):
+    monkeypatch.setattr("dgafvsr.video.remux.LAYOUTS", {})
+    film = write_film(tmp_path / "a.avi", pictures(12), sound_seconds=0.5, sound_codec="pcm_s16le")
+    sink = copy(film, tmp_path / "b.mp4")
+    assert sink.warnings == ("audio stream 1 (pcm_s16le) is left out: mp4 does not hold pcm_s16le",)
+    assert sound_of(tmp_path / "b.mp4") == []

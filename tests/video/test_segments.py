@@ -5,6 +5,7 @@ from itertools import pairwise
 import av
 import numpy as np
 import pytest
+from av.sidedata.sidedata import Type
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -150,6 +151,26 @@ def test_rotation_shape_and_colour_come_through(tmp_path):
         assemble(split(tmp_path, frames, info, encoding, [2]), tmp_path / f"b{suffix}", info, encoding)
         found = VideoReader(tmp_path / f"b{suffix}").info
         assert (found.rotation, found.sample_aspect_ratio, found.color) == (90, Fraction(10, 11), info.color)
+
+
+@pytest.mark.parametrize("suffix", [".mp4", ".mov", ".mkv"])
+@pytest.mark.parametrize("rotation", [0, 90, 180])
+def test_mirrored_film_stays_mirrored(tmp_path, suffix, rotation):
+    film = write_film(tmp_path / "a.mp4", pictures(3), rotation=rotation, mirrored=True)
+    matrix = displayed(film)
+    assert matrix[0] * matrix[4] - matrix[1] * matrix[3] < 0
+    with VideoReader(film) as reader:
+        target = tmp_path / f"b{suffix}"
+        encoding = plan_encoding(target, reader.info)
+        assemble(split(tmp_path, list(reader), reader.info, encoding, [2]), target, reader.info, encoding)
+    assert displayed(target) == matrix
+
+
+def displayed(path):
+    """The display matrix of the first picture."""
+    with av.open(str(path)) as container:
+        data = bytes(next(container.decode(video=0)).side_data.get(Type.DISPLAYMATRIX))
+    return np.frombuffer(data, np.int32).tolist()
 
 
 def test_negative_times_are_moved_once_for_all(tmp_path):

@@ -10,13 +10,16 @@
         result/                 the whole, before it gets its name
         complete                the output has its name: whatever is left here goes
 
-Only the newest state is kept: states are as large as latents, and a film has thousands of windows. A damaged window is
-therefore sampled again from the nearest state before it, which may be the start of its shot; sampling is deterministic,
-so the windows after it stay valid as long as it comes to the same state as before.
+Only the newest state of a shot is kept: states are as large as latents, and a film has thousands of windows. A damaged
+window is therefore sampled again from the nearest state before it, which may be the start of its shot; sampling is
+deterministic, so the windows after it stay valid as long as it comes to the same state as before. Shots may be finished
+out of order, for a cluster works on several; within a shot windows are finished one after the other.
 """
 
 from __future__ import annotations
 
+import hashlib
+import os
 import shutil
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import suppress
@@ -35,17 +38,26 @@ from dgafvsr.sampling.seams import SeamState
 from dgafvsr.video.atomic import writing_error
 from dgafvsr.video.segments import Segment, is_whole
 
-__all__ = ["OUTPUT", "JobFolder", "job_folder_of", "windows_to_redo"]
+__all__ = ["OUTPUT", "JobFolder", "is_unfinished", "job_folder_of", "windows_to_redo"]
 
 MANIFEST, LOCK, WINDOWS, RESULT, COMPLETE = "manifest.json", "lock", "windows", "result", "complete"
+LONGEST_NAME = 255
 OUTPUT = "output.partial"
 """Name in a job folder of the output on its last step."""
 KNOWN = frozenset([MANIFEST, LOCK, WINDOWS, RESULT, COMPLETE, OUTPUT, f"{MANIFEST}.partial", f"{COMPLETE}.partial"])
 
 
 def job_folder_of(target: Path) -> Path:
-    """The job folder of an output where none is named: hidden, beside it."""
-    return target.with_name(f".{target.name}.dgafvsr-job")
+    """The job folder of an output where none is named: hidden, beside it; a name near the longest becomes its hash."""
+    name = f".{target.name}.dgafvsr-job"
+    if len(os.fsencode(name)) > LONGEST_NAME:
+        name = f".{hashlib.sha256(os.fsencode(target.name)).hexdigest()[:32]}.dgafvsr-job"
+    return target.with_name(name)
+
+
+def is_unfinished(path: Path) -> bool:
+    """Whether a folder holds a job that has not come to its end."""
+    return (path / MANIFEST).is_file() and not (path / COMPLETE).exists()
 
 
 def windows_to_redo(records: Sequence[WindowRecord], damaged: Collection[int], states: Collection[int]) -> set[int]:
@@ -54,13 +66,14 @@ def windows_to_redo(records: Sequence[WindowRecord], damaged: Collection[int], s
     The damaged ones, and those before them back to the nearest state that is there, or to where a window needs none.
 
     Args:
-        records: finished windows in order, each starting where the one before it stops.
+        records: finished windows in order, each starting where the one before it stops, or with a later shot.
         damaged: starts of windows whose frames are lost.
         states: starts of windows whose state is at hand.
     """
     redo = set(damaged)
     for before, after in reversed(list(zip_longest(records, records[1:]))):
-        needed = before.state_sha256 is not None and (after is None or (after.head > 0 and after.start in redo))
+        unfollowed = after is None or after.start != before.stop
+        needed = before.state_sha256 is not None and (unfollowed or (after.head > 0 and after.start in redo))
         if needed and before.start not in states:
             redo.add(before.start)
     return redo
@@ -157,14 +170,13 @@ class JobFolder:
         return self.path / WINDOWS
 
     def _read_records(self) -> Iterator[WindowRecord]:
-        """The records up to the first gap; what lies after one has nothing to go on from."""
+        """The records up to the first gap in each shot; what lies after one has nothing to go on from."""
         stop = 0
         for file in sorted(self._windows.glob("*.json")):
             record = WindowRecord.read(file)
-            if record is None or record.start != stop:
-                return
-            stop = record.stop
-            yield record
+            if record is not None and (record.start == stop or stop < record.start == record.shot_start):
+                stop = record.stop
+                yield record
 
     def clear(self) -> None:
         """Forget all that is finished."""
@@ -223,7 +235,7 @@ class JobFolder:
     def state_before(self, start: int) -> SeamState:
         """What the window that stops there has left to the one that starts there."""
         before = next(each for each in self.finished if each.stop == start)
-        return load(self._state_path(before.start).read_bytes())
+        return load(self.state_path(before.start).read_bytes())
 
     def place_for(self, start: int) -> Path:
         """Where the frames of a window belong; what an earlier run left there is gone.
@@ -245,26 +257,34 @@ class JobFolder:
 
         Args:
             record: of the window.
-            state: what the next window of the shot needs, as safetensors, None for nothing.
+            state: what the next window of the shot needs, as safetensors; None where it needs nothing, or where its
+                file is in its place already.
 
         Raises:
             ResourceError: the disk is full.
             OutputError: it cannot be written.
         """
         if state is not None:
-            write_durably(self._state_path(record.start), state)
+            write_durably(self.state_path(record.start), state)
         record.write(self._windows / f"{record.start:08d}.json")
         self._records[record.start] = record
         self._redo.discard(record.start)
         for file in self._windows.glob("*.state.safetensors"):
-            if file.name < self._state_path(record.start).name:
+            before = self._records.get(int(file.name.partition(".")[0]))
+            after = None if before is None else self._records.get(before.stop)
+            if after is not None and after.start not in self._redo:
                 file.unlink()
 
     def _has_state(self, record: WindowRecord) -> bool:
-        path = self._state_path(record.start)
+        path = self.state_path(record.start)
         return path.is_file() and file_sha256(path) == record.state_sha256
 
-    def _state_path(self, start: int) -> Path:
+    def state_path(self, start: int) -> Path:
+        """Where the state of a window belongs.
+
+        Args:
+            start: index of its first frame.
+        """
         return self._windows / f"{start:08d}.state.safetensors"
 
     def complete(self) -> None:

@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from numpy.typing import NDArray
 
+from dgafvsr.errors import UsageError
 from dgafvsr.jobs.job_folder import OUTPUT, JobFolder
+from dgafvsr.jobs.parts import TakenPart
 from dgafvsr.jobs.settings import UpscaleSettings
 from dgafvsr.jobs.sizes import PictureSize, resize
 from dgafvsr.jobs.upscaler import SCALE
@@ -42,6 +43,7 @@ def plan_output(target: Path | str, info: SourceInfo, settings: UpscaleSettings)
         OutputError: it cannot be written at this size.
         UsageError: the suffix is unknown, or the size or the encoder settings do not fit.
     """
+    _check_name(target)
     native = plan_encoding(target, info.resized(width=SCALE * info.width, height=SCALE * info.height), settings.encoder)
     even = not native.is_folder and any(layout in native.pixel_format for layout in HALVED_COLOUR)
     size = settings.size.of(info, even=even)
@@ -51,9 +53,24 @@ def plan_output(target: Path | str, info: SourceInfo, settings: UpscaleSettings)
         info=large,
         encoding=plan_encoding(target, large, settings.encoder),
         overwrite=settings.overwrite,
-        is_part=settings.part is not None,
         notes=settings.size.notes(size, info),
     )
+
+
+def _check_name(target: Path | str) -> None:
+    if target == "-":
+        raise UsageError(
+            "The output cannot be a pipe",
+            got="-",
+            expected="the name of a film or a folder",
+            remedy="name a file; for a folder of that name write ./-",
+        )
+    try:
+        Path(target).lstat()
+    except (FileNotFoundError, NotADirectoryError):
+        return
+    except OSError as error:  # the name is too long, or nobody may look into the folder
+        raise writing_error(Path(target), error) from error
 
 
 class JobOutput:
@@ -64,7 +81,6 @@ class JobOutput:
         info: of the pictures that will be stored; its path is the source.
         encoding: how they are stored.
         overwrite: whether an existing output may be replaced.
-        is_part: whether only a part of the source is made.
         notes: what there is to say about the size.
     """
 
@@ -75,11 +91,10 @@ class JobOutput:
         info: SourceInfo,
         encoding: Encoding,
         overwrite: bool,
-        is_part: bool,
         notes: Sequence[str],
     ) -> None:
         self.target, self.info, self.encoding, self.notes = target, info, encoding, tuple(notes)
-        self._overwrite, self._is_part = overwrite, is_part
+        self._overwrite = overwrite
 
     def check(self, job: JobFolder) -> None:
         """Raise OutputError if the output exists, is the source, or cannot be written."""
@@ -123,11 +138,12 @@ class JobOutput:
                 alpha = quantize(resize(to_unit(frame.alpha), size), depth)
             yield frame.with_pixels(quantize(resize(picture, size), depth), alpha)
 
-    def publish(self, job: JobFolder) -> tuple[str, ...]:
+    def publish(self, job: JobFolder, part: TakenPart | None = None) -> tuple[str, ...]:
         """Put all finished windows together, verify the whole and give it its name.
 
         Args:
             job: with every window finished.
+            part: of the film, all its frames read; None for the whole film.
 
         Returns:
             What the output does not hold, one sentence each.
@@ -137,10 +153,14 @@ class JobOutput:
             ResourceError: the disk is full.
         """
         made = job.result / self.target.name
-        info, notes = self.info, tuple[str, ...]()
-        if self._is_part and not self.encoding.is_folder:
-            info, notes = _without_streams(self.info, job.path), _lost_streams(self.info)
-        warnings = assemble(job.segments, made, info, self.encoding)
+        warnings = assemble(
+            job.segments,
+            made,
+            self.info,
+            self.encoding,
+            start_seconds=None if part is None else part.start_seconds,
+            stop_seconds=None if part is None else part.stop_seconds,
+        )
         pending = self._pending(job)
         try:
             pending.discard()
@@ -150,14 +170,4 @@ class JobOutput:
             raise writing_error(self.target, error) from error
         finally:
             pending.discard()
-        return (*warnings, *notes)
-
-
-def _without_streams(info: SourceInfo, folder: Path) -> SourceInfo:
-    """The same with nothing to copy besides the pictures: sound is copied whole, and would not fit a part of a film."""
-    return replace(info, path=folder, audio_codecs=(), other_streams=())
-
-
-def _lost_streams(info: SourceInfo) -> tuple[str, ...]:
-    lost = (*("sound" for _ in info.audio_codecs[:1]), *(info.other_streams and ("other streams",)))
-    return (f"a part of a film is made without its {' and '.join(lost)}",) if lost else ()
+        return warnings

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from itertools import chain
 
 from dgafvsr.errors import InputError, UsageError
-from dgafvsr.video.frames import Frame, SourceInfo
+from dgafvsr.video.frames import Frame, FrameSource, PlacedFrame, SourceInfo
 
-__all__ = ["FilmPart", "Place", "parse_part", "parse_place"]
+__all__ = ["FilmPart", "Place", "TakenPart", "parse_part", "parse_place"]
 
 TIME = re.compile(r"(?:(?:(\d+):)?(\d+):)?(\d+(?:\.\d+)?)s?", re.ASCII)
 FRAME = re.compile(r"(\d+)f", re.ASCII)
@@ -64,38 +64,30 @@ class FilmPart:
     def __str__(self) -> str:
         return f"{self.start} to {'the end' if self.stop is None else self.stop}"
 
-    def take(self, frames: Iterable[Frame], info: SourceInfo) -> tuple[int, Iterator[Frame]]:
-        """The index in the film of the part's first frame, and the part's frames; nothing is read after the part.
+    def take(self, film: FrameSource) -> TakenPart:
+        """The part's frames, to be read once; nothing is read after the part.
 
         Reads up to the first frame, which is then shown at 0.
 
         Args:
-            frames: of the whole film.
-            info: of the film, for the message.
+            film: the whole.
 
         Raises:
             InputError: the film ends before the part begins.
         """
-        placed = self._placed(frames)
-        for index, seconds, frame in placed:
-            if self.start.reached(index, seconds):
-                rest = chain([frame], (later for _, _, later in placed))
-                return index, (replace(each, pts=each.pts - frame.pts) for each in rest)
-        raise InputError(
-            f"{info.path} ends before the range {self} begins", remedy="choose a range that lies in the film"
-        )
+        placed = film.read_from(self.start.reached)
+        first = next(placed, None)
+        if first is None or self._stopped(first):
+            raise InputError(
+                f"{film.info.path} ends before the range {self} begins"
+                if first is None
+                else f"{film.info.path} has no frame in the range {self}",
+                remedy="choose a range that lies in the film",
+            )
+        return TakenPart(first, placed, self._stopped)
 
-    def _placed(self, frames: Iterable[Frame]) -> Iterator[tuple[int, Fraction, Frame]]:
-        first: Fraction | None = None
-        for index, frame in enumerate(frames):
-            first = frame.pts_seconds if first is None else first
-            seconds = frame.pts_seconds - first
-            if self._stopped(index, seconds):
-                return
-            yield index, seconds, frame
-
-    def _stopped(self, index: int, seconds: Fraction) -> bool:
-        return self.stop is not None and self.stop.reached(index, seconds)
+    def _stopped(self, placed: PlacedFrame) -> bool:
+        return self.stop is not None and self.stop.reached(placed.index, placed.seconds)
 
     def expected_frames(self, info: SourceInfo) -> int | None:
         """About how many frames the part has, None where nothing is known. For progress, not for decisions.
@@ -107,6 +99,37 @@ class FilmPart:
         start = _about(self.start, info)
         stop = total if self.stop is None else min(_about(self.stop, info), total or _about(self.stop, info))
         return None if stop is None else max(1, stop - start)
+
+
+class TakenPart:
+    """A part of a film, cut out.
+
+    Args:
+        first: its first frame.
+        later: what follows in the film.
+        stopped: whether a frame lies after the part.
+    """
+
+    def __init__(
+        self, first: PlacedFrame, later: Iterator[PlacedFrame], stopped: Callable[[PlacedFrame], bool]
+    ) -> None:
+        self.first_index = first.index
+        """Index in the film of the part's first frame."""
+        self.start_seconds = first.frame.pts_seconds
+        """When the film shows that frame, on the film's own clock."""
+        self.stop_seconds: Fraction | None = None
+        """When the film shows the frame after the part: known once all frames are read, None where there is none."""
+        self.frames = self._shown_from_0(first, later, stopped)
+        """The frames, the first of them at 0; to be read once."""
+
+    def _shown_from_0(
+        self, first: PlacedFrame, later: Iterator[PlacedFrame], stopped: Callable[[PlacedFrame], bool]
+    ) -> Iterator[Frame]:
+        for placed in chain([first], later):
+            if stopped(placed):
+                self.stop_seconds = placed.frame.pts_seconds
+                return
+            yield replace(placed.frame, pts=placed.frame.pts - first.frame.pts)
 
 
 def _about(place: Place, info: SourceInfo) -> int:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterator
+from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
 from typing import Literal
@@ -23,7 +24,15 @@ from av.video.stream import VideoStream
 from dgafvsr.errors import InputError
 from dgafvsr.video.damage import DamageLog
 
-__all__ = ["OnError", "PictureDecoder", "has_no_pts", "indexed_frames"]
+__all__ = [
+    "ONE_PICTURE_A_PACKET",
+    "EntryPoint",
+    "MissedEntryError",
+    "OnError",
+    "PictureDecoder",
+    "has_no_pts",
+    "indexed_frames",
+]
 
 OnError = Literal["stop", "skip-damaged"]
 
@@ -35,6 +44,26 @@ HEAD_LENGTH = 512
 PADDING = 128
 # FFmpeg's own VP8 and VP9 decoders pass over the alpha plane, libvpx reads it.
 ALPHA_DECODERS = {"vp8": "libvpx", "vp9": "libvpx-vp9"}
+
+
+# Seeking goes by times of decoding in some containers, which lie before those of showing.
+SEEK_MARGIN = 2
+
+
+@dataclass(frozen=True, kw_only=True)
+class EntryPoint:
+    """A key frame from which decoding can begin, as `seeking.find_entries` finds it."""
+
+    pts: int
+    """Of its picture, in ticks."""
+    passed: int
+    """Pictures of the film that are shown before it: its picture's index."""
+    film_start: int
+    """Pts of the film's first picture, in ticks."""
+
+
+class MissedEntryError(Exception):
+    """Seeking did not lead to the key frame."""
 
 
 def indexed_frames(container: InputContainer, stream: VideoStream) -> int | None:
@@ -58,6 +87,8 @@ class PictureDecoder:
         stream: of the container.
         on_error: "stop" at the first damage, or leave out "skip-damaged" stretches.
         max_pixels: larger pictures are refused by the decoder before it takes memory for them; None for any.
+        entry: the key frame to begin at, None for the film's start.
+        seeks: whether the container is told to go there; else the packets before are read and passed over.
     """
 
     def __init__(
@@ -68,7 +99,10 @@ class PictureDecoder:
         *,
         on_error: OnError = "stop",
         max_pixels: int | None = None,
+        entry: EntryPoint | None = None,
+        seeks: bool = True,
     ) -> None:
+        self._entry, self._seeks, self.is_damaged = entry, seeks, False
         self._path, self._container, self._stream = path, container, stream
         # Without pts what is lost cannot be told from what is not: damage ends such films in any case.
         self._skips, self._max_pixels = on_error == "skip-damaged" and not has_no_pts(container), max_pixels
@@ -96,6 +130,7 @@ class PictureDecoder:
         Raises:
             InputError: a packet or picture is damaged, or fewer pictures came than the container holds; unless damage
                 is skipped and can be.
+            MissedEntryError: nothing was given yet; decode anew without seeking.
         """
         pictures = self._intact_pictures() if self._skips else self._all_pictures()
         try:
@@ -171,17 +206,42 @@ class PictureDecoder:
         strict decoder never recovers from those; for such files it is left lenient, and the marks on pictures and their
         number still tell of damage.
         """
+        if self._entry is not None:
+            self._settle_strictness(leaning=False)
+            yield from self._packets_from(self._entry)
+            return
         packets = self._container.demux(self._stream)
         head, start, leaning = _split_head(packets)
+        self._settle_strictness(leaning=leaning or start > 0)
+        self._before_key = start
+        yield from chain(head[start:], packets)
+
+    def _settle_strictness(self, *, leaning: bool) -> None:
         # Frame threads report an error some packets late, too late to know what to leave out.
         self._context.thread_type = "SLICE" if self._skips else "AUTO"
-        options = {} if start or leaning else {"err_detect": "explode"}
+        options = {} if leaning else {"err_detect": "explode"}
         if self._max_pixels is not None:
             declared = (self._context.width + PADDING) * (self._context.height + PADDING)
             options["max_pixels"] = str(max(declared, self._max_pixels))
         self._context.options = options
-        self._before_key = start
-        yield from chain(head[start:], packets)
+
+    def _packets_from(self, entry: EntryPoint) -> Iterator[Packet[VideoStream]]:
+        """The packets of the key frame and of what is shown after it."""
+        if self._seeks:
+            margin = 0 if self._stream.time_base is None else round(SEEK_MARGIN / self._stream.time_base)
+            try:
+                self._container.seek(entry.pts - margin, stream=self._stream)
+            except av.FFmpegError as error:
+                raise MissedEntryError from error
+        found = False
+        for packet in self._container.demux(self._stream):
+            found = found or (packet.pts == entry.pts and packet.is_keyframe)
+            if not found and packet.pts is not None and packet.pts > entry.pts:
+                raise MissedEntryError
+            if found and (packet.pts is None or packet.pts >= entry.pts):
+                yield packet
+        if not found:
+            raise MissedEntryError
 
     def _count_packet(self, packet: Packet[VideoStream]) -> None:
         if packet.is_discard:
@@ -193,6 +253,8 @@ class PictureDecoder:
             self._leading.append(packet.pts)
 
     def _count_picture(self, picture: av.VideoFrame) -> None:
+        if self._entry is not None and self._pictures == 0 and picture.pts != self._entry.pts:
+            raise self._failure("a key frame that is none")
         if self._first_pts is None and picture.pts is not None:
             self._first_pts = picture.pts
             self._leading = [pts for pts in self._leading if pts < picture.pts]
@@ -209,13 +271,18 @@ class PictureDecoder:
             missing = self._packets - self._pictures - (self.skipped - self._before_key)
         indexed = indexed_frames(self._container, self._stream)
         if indexed is not None:
-            missing = max(missing, indexed - self._packets - self._before_key)
+            missing = max(missing, indexed - self._packets - self._before_key - self._passed)
         return missing
 
+    @property
+    def _passed(self) -> int:
+        return self._entry.passed if self._entry is not None else 0
+
     def _failure(self, got: str) -> InputError:
+        self.is_damaged = True
         skippable = "" if self._due is not None else ", or leave the damaged frames out (--on-error skip-damaged)"
         return InputError(
-            f"{self._path} is damaged after frame {self._pictures} ({self._last_seconds:.2f} s)",
+            f"{self._path} is damaged after frame {self._passed + self._pictures} ({self._last_seconds:.2f} s)",
             got=got,
             remedy=f"copy or record the file again, or cut it before that time{skippable}",
         )

@@ -125,7 +125,9 @@ def set_picture_properties(stream: VideoStream, container_format: str, info: Sou
     context.colorspace = GBR_MATRIX if is_rgb else color.matrix
     context.color_primaries, context.color_trc = color.primaries, color.transfer
     context.color_range = ColorRange.JPEG if color.full_range or is_rgb else ColorRange.MPEG
-    if info.rotation:
+    if info.mirroring is not None:
+        stream.set_display_matrix(info.mirroring)
+    elif info.rotation:
         stream.set_display_rotation(info.rotation)
 
 

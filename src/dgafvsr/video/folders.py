@@ -17,7 +17,7 @@ from dgafvsr.video.atomic import PendingFolder, writing_error
 from dgafvsr.video.codecs import EncoderSettings
 from dgafvsr.video.color import BT709, SRGB_TRANSFER, ColorTags, at_depth
 from dgafvsr.video.encoding import Encoding, plan_encoding
-from dgafvsr.video.frames import Frame, SourceInfo
+from dgafvsr.video.frames import Frame, PlacedFrame, Reached, SourceInfo
 from dgafvsr.video.limits import InputLimits
 from dgafvsr.video.pictures import PictureFacts, read_facts, read_picture, write_picture
 
@@ -91,13 +91,24 @@ class FolderReader:
         return None
 
     def __iter__(self) -> Iterator[Frame]:
+        return (placed.frame for placed in self.read_from(lambda index, seconds: True))
+
+    def read_from(self, reached: Reached) -> Iterator[PlacedFrame]:
+        """The pictures from the first that is not before a place on; those before it are not opened.
+
+        Args:
+            reached: tells the place; once True, it is True for every later picture.
+        """
         for index, file in enumerate(self._files):
+            if not reached(index, index * self.info.time_base):
+                continue
             picture = read_picture(file)
             pixels = at_depth(picture.pixels, self.info.bit_depth)
             if pixels.shape[:2] != (self.info.height, self.info.width):
                 raise InputError(f"{file} was changed while it was read", remedy="run again when the folder is at rest")
             alpha = None if picture.alpha is None else at_depth(picture.alpha, self.info.bit_depth)
-            yield Frame(pixels=pixels, alpha=alpha, pts=index, time_base=self.info.time_base, duration=1)
+            frame = Frame(pixels=pixels, alpha=alpha, pts=index, time_base=self.info.time_base, duration=1)
+            yield PlacedFrame(index=index, seconds=frame.pts_seconds, frame=frame)
 
 
 def _list_pictures(path: Path) -> list[Path]:
@@ -182,6 +193,9 @@ class FolderWriter:
     def bit_depth(self) -> int:
         """8, or 16 for deeper sources where the format holds them."""
         return self._encoding.bit_depth
+
+    def end_early(self) -> None:
+        """Nothing but pictures is written."""
 
     def write(self, frame: Frame) -> None:
         """Take the next frame.

@@ -8,7 +8,7 @@ changed in `color.py` only.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from pathlib import Path
@@ -22,12 +22,14 @@ from dgafvsr.errors import InputError
 from dgafvsr.video.color import ColorTags
 from dgafvsr.video.hdr import HDRMetadata
 
-__all__ = ["Alpha", "Frame", "FrameSink", "FrameSource", "Pixels", "SourceInfo"]
+__all__ = ["Alpha", "Frame", "FrameSink", "FrameSource", "Pixels", "PlacedFrame", "Reached", "SourceInfo"]
 
 Pixels = NDArray[Any]
 """H W 3, RGB: uint8 in [0, 255] or uint16 in [0, 65535]."""
 Alpha = NDArray[Any]
 """H W, 0 transparent to 255 or 65535 opaque, of the same type as the pixels it belongs to."""
+Reached = Callable[[int, Fraction], bool]
+"""Whether a frame, told by its index in the film and its seconds after the first one, is not before some place."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -94,6 +96,18 @@ class Frame:
         return replace(self, pixels=pixels, alpha=alpha)
 
 
+@dataclass(frozen=True, kw_only=True, eq=False)
+class PlacedFrame:
+    """A frame and its place in its film."""
+
+    index: int
+    """Frames of the film before it."""
+    seconds: Fraction
+    """Between the film's first frame and this one."""
+    frame: Frame
+    """The picture and its own time."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class SourceInfo:
     """What is known of a stream of pictures before they are read."""
@@ -124,6 +138,8 @@ class SourceInfo:
     """Width of a pixel over its height."""
     rotation: int = 0
     """Degrees counter-clockwise by which players turn the picture."""
+    mirroring: tuple[int, ...] | None = None
+    """The display matrix (9 numbers, as containers store it) of a film that players mirror; None for any other."""
     interlaced: bool = False
     """Whether the pictures hold two fields."""
     has_alpha: bool = False
@@ -186,6 +202,13 @@ class FrameSource(Protocol):
 
     def __iter__(self) -> Iterator[Frame]: ...
 
+    def read_from(self, reached: Reached) -> Iterator[PlacedFrame]:
+        """The frames from the first that is not before a place on; as little as can be is done with those before it.
+
+        Args:
+            reached: tells the place; once True, it is True for every later frame.
+        """
+
 
 class FrameSink(Protocol):
     """Where frames go. Leaving the context without an error publishes the result; with an error nothing remains."""
@@ -204,6 +227,9 @@ class FrameSink(Protocol):
 
     def write(self, frame: Frame) -> None:
         """Take the next frame in the order of showing."""
+
+    def end_early(self) -> None:
+        """Say that the source goes on after the last frame taken: nothing that lies after it is copied."""
 
     def __enter__(self) -> Self: ...
 

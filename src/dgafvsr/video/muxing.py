@@ -25,6 +25,7 @@ from dgafvsr.video.encoding import Encoding
 from dgafvsr.video.folders import IMAGE_SUFFIXES
 from dgafvsr.video.frames import SourceInfo
 from dgafvsr.video.remux import StreamCopier
+from dgafvsr.video.spans import Span
 
 __all__ = ["FilmFile", "PictureTimes"]
 
@@ -80,13 +81,16 @@ class FilmFile:
         info: of the frames to come; its path is the source of the streams that are copied.
         encoding: container and codec.
         overwrite: whether an existing file may be replaced.
+        span: the part of the source that it is made of, shown from 0 on; None for all of it, on the source's clock.
 
     Raises:
         OutputError: it exists, is the source, or cannot be written.
     """
 
-    def __init__(self, target: Path, info: SourceInfo, encoding: Encoding, *, overwrite: bool) -> None:
-        self._info, self._encoding = info, encoding
+    def __init__(
+        self, target: Path, info: SourceInfo, encoding: Encoding, *, overwrite: bool, span: Span | None = None
+    ) -> None:
+        self._info, self._encoding, self._span = info, encoding, span
         self._copier: StreamCopier | None = None
         self.warnings = list(encoding.warnings)
         self.shift = 0
@@ -118,8 +122,10 @@ class FilmFile:
                 f"the film starts before 0; all times are moved by {float(self.shift * self._info.time_base):.3f} s"
             )
         if _has_more_than_pictures(self._info):
-            shift_seconds = self.shift * self._info.time_base
-            self._copier = StreamCopier(self._info.path, self.container, pictures=stream, shift_seconds=shift_seconds)
+            shift_seconds = self.shift * self._info.time_base - (self._span.start if self._span else 0)
+            self._copier = StreamCopier(
+                self._info.path, self.container, pictures=stream, shift_seconds=shift_seconds, span=self._span
+            )
             self.warnings += self._copier.warnings
         if self._encoding.container in ("mp4", "mov"):
             self.container.container_options.update(_timescales(self.container, self._info.time_base))
@@ -132,14 +138,18 @@ class FilmFile:
                 self._copier.copy_until(packet.dts * packet.time_base)
             self.container.mux(packet)
 
-    def publish(self) -> None:
+    def publish(self, end_seconds: Fraction | None = None) -> None:
         """Finish the file, read it back, and give it its name.
+
+        Args:
+            end_seconds: where the copied streams end, on the file's own clock; None to copy them to their ends.
 
         Raises:
             OutputError: a picture is missing or at a wrong time, or the name was taken meanwhile.
         """
         if self._copier is not None:
-            self._copier.copy_until(None)
+            self._copier.copy_until(end_seconds)
+            self.warnings += self._copier.cut_notes
         self._close()
         self._verify(PictureTimes.of_file(self._pending.path))
         self._pending.publish()

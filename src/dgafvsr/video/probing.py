@@ -6,11 +6,14 @@ video.
 
 from __future__ import annotations
 
+import struct
 from fractions import Fraction
 from pathlib import Path
+from typing import Any
 
 import av
 from av.container import InputContainer
+from av.sidedata.sidedata import Type
 from av.stream import Disposition
 from av.video.stream import VideoStream
 
@@ -23,6 +26,7 @@ from dgafvsr.video.hdr import read_hdr, unsupported_side_data
 
 __all__ = ["describe_tear", "open_container", "probe", "video_stream"]
 
+MATRIX = struct.Struct("=9i")  # of the last column and row only the scale is kept: the size changes, the place does not
 DEMUXERS = (
     "3gp,aac,ac3,aiff,apng,asf,av1,avi,dv,dvd,eac3,ffm,flac,flv,gif,gxf,h261,h263,h264,hevc,ivf,ivr,m4v,matroska,mjpeg,"
     "mov,mp3,mp4,mpeg,mpegts,mpegvideo,mxf,nsv,nut,obu,ogg,rm,roq,swf,vc1,vvc,wav,webm,wtv,yuv4mpegpipe"
@@ -135,6 +139,7 @@ def probe(path: Path, container: InputContainer, stream: VideoStream, decoder: P
         color=_color_tags(first, context),
         sample_aspect_ratio=stream.sample_aspect_ratio or Fraction(1),
         rotation=int(first.rotation),
+        mirroring=_mirroring(first),
         interlaced=first.interlaced_frame,
         has_alpha=any(component.is_alpha for component in layout.components),
         hdr=read_hdr(first),
@@ -148,6 +153,17 @@ def _duration_seconds(container: InputContainer, stream: VideoStream) -> Fractio
     if stream.duration and stream.time_base:
         return stream.duration * stream.time_base
     return Fraction(container.duration, av.time_base) if container.duration else None
+
+
+def _mirroring(picture: av.VideoFrame) -> tuple[int, ...] | None:
+    """The display matrix if its determinant is negative: then no rotation says what it does."""
+    held: Any = picture.side_data  # typed by PyAV as if it held motion vectors only
+    data = held.get(Type.DISPLAYMATRIX)
+    if data is None or len(bytes(data)) < MATRIX.size:
+        return None
+    matrix: tuple[int, ...] = MATRIX.unpack_from(bytes(data))
+    mirrors = matrix[0] * matrix[4] - matrix[1] * matrix[3] < 0
+    return (*matrix[:6], 0, 0, matrix[8]) if mirrors else None
 
 
 def _color_tags(picture: av.VideoFrame, context: av.VideoCodecContext) -> ColorTags:

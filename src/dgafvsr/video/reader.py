@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from fractions import Fraction
+from itertools import product
 from pathlib import Path
 from types import TracebackType
 from typing import Self, get_args
@@ -22,12 +23,13 @@ from av.video.stream import VideoStream
 from dgafvsr.errors import InputError, UsageError
 from dgafvsr.video.clock import Clock
 from dgafvsr.video.color import alpha_of_video_frame, video_frame_to_pixels
-from dgafvsr.video.decoding import OnError, PictureDecoder
+from dgafvsr.video.decoding import EntryPoint, MissedEntryError, OnError, PictureDecoder
 from dgafvsr.video.deinterlacing import deinterlaced
 from dgafvsr.video.folders import IMAGE_SUFFIXES, FolderReader
-from dgafvsr.video.frames import Frame, FrameSource, SourceInfo
+from dgafvsr.video.frames import Frame, FrameSource, PlacedFrame, Reached, SourceInfo
 from dgafvsr.video.limits import InputLimits
 from dgafvsr.video.probing import describe_tear, open_container, probe, video_stream
+from dgafvsr.video.seeking import find_entries
 
 __all__ = ["VideoReader", "open_source"]
 
@@ -55,6 +57,12 @@ def open_source(
         UsageError: a frame rate for a video, or an unknown `on_error`.
     """
     path = Path(path)
+    try:
+        path.stat()
+    except (FileNotFoundError, NotADirectoryError):
+        raise InputError(f"{path} does not exist", remedy="check the path") from None
+    except OSError as error:  # the name is too long, a link leads in a circle, nobody may look into the folder
+        raise InputError(f"{path} cannot be read", got=error.strerror, remedy="check the path") from error
     if path.is_dir() or path.suffix.lower() in IMAGE_SUFFIXES:
         return FolderReader(path, frame_rate=frame_rate, limits=limits)
     if frame_rate is not None:
@@ -69,7 +77,7 @@ def open_source(
 class VideoReader:
     """The frames of a video file in the order in which they are shown; uint16 for sources of more than 8 bits.
 
-    Each iteration opens the file anew and starts at the first frame.
+    Each iteration opens the file anew and starts at the first frame; `read_from` starts in the middle.
 
     Args:
         path: a local file.
@@ -131,8 +139,18 @@ class VideoReader:
             )
         return replace(info, interlaced=False)
 
-    def _new_decoder(self, container: InputContainer, stream: VideoStream) -> PictureDecoder:
-        return PictureDecoder(self._path, container, stream, on_error=self._on_error, max_pixels=self._limits.pixels)
+    def _new_decoder(
+        self, container: InputContainer, stream: VideoStream, entry: EntryPoint | None = None, *, seeks: bool = True
+    ) -> PictureDecoder:
+        return PictureDecoder(
+            self._path,
+            container,
+            stream,
+            on_error=self._on_error,
+            max_pixels=self._limits.pixels,
+            entry=entry,
+            seeks=seeks,
+        )
 
     @property
     def warnings(self) -> tuple[str, ...]:
@@ -155,25 +173,65 @@ class VideoReader:
         return None
 
     def __iter__(self) -> Iterator[Frame]:
+        return (placed.frame for placed in self._read(lambda index, seconds: True))
+
+    def read_from(self, reached: Reached) -> Iterator[PlacedFrame]:
+        """The frames from the first that is not before a place on, the same as in the whole film.
+
+        Decoding begins at the key frame before the place, or at the film's start where the packets do not tell it, or
+        where damage is skipped: then the number of a frame is known only when all before it are decoded.
+
+        Args:
+            reached: tells the place; once True, it is True for every later frame.
+
+        Raises:
+            InputError: as in iterating; of the film before the place only what is decoded can be found damaged.
+        """
+        context = 1 if self._deinterlace else 0  # the filter looks at the picture before
+        entries = find_entries(self._path, reached, context=context) if self._on_error == "stop" else ()
+        given = -1
+        for entry, seeks in product(entries, (True, False)):
+            try:
+                for placed in self._read(reached, entry, seeks=seeks):
+                    if placed.index > given:
+                        given = placed.index
+                        yield placed
+                return
+            except MissedEntryError:
+                continue
+            except InputError:
+                if self._decoder is None or not self._decoder.is_damaged:
+                    raise
+        yield from (placed for placed in self._read(reached) if placed.index > given)
+
+    def _read(self, reached: Reached, entry: EntryPoint | None = None, *, seeks: bool = True) -> Iterator[PlacedFrame]:
         with open_container(self._path) as container:
             stream = video_stream(container, self._path)
             clock = self._clock = Clock.of_stream(stream, self.info.frame_rate)
-            decoder = self._decoder = self._new_decoder(container, stream)
+            decoder = self._decoder = self._new_decoder(container, stream, entry, seeks=seeks)
             self._fielded = 0
             reformatter = VideoReformatter()
-            pictures = self._checked(decoder)
-            start: Fraction | None = None
-            for index, picture in enumerate(deinterlaced(pictures, stream) if self._deinterlace else pictures):
+            before = 0 if entry is None else entry.passed
+            film_start = None if entry is None else entry.film_start
+            pictures = self._checked(decoder, before)
+            for index, picture in enumerate(deinterlaced(pictures, stream) if self._deinterlace else pictures, before):
                 pts, duration = clock.place(picture.pts, picture.dts, picture.duration)
-                start = pts * self.info.time_base if start is None else start
+                film_start = pts if film_start is None else film_start
+                seconds = (pts - film_start) * self.info.time_base
                 self._limits.check_frames(self._path, index + 1)
-                self._limits.check_seconds(self._path, (pts + duration) * self.info.time_base - start)
-                pixels = video_frame_to_pixels(picture, self.info.color, reformatter)
-                alpha = alpha_of_video_frame(picture) if self.info.has_alpha else None
-                yield Frame(pixels=pixels, alpha=alpha, pts=pts, time_base=self.info.time_base, duration=duration)
+                self._limits.check_seconds(self._path, seconds + duration * self.info.time_base)
+                if reached(index, seconds):
+                    yield PlacedFrame(
+                        index=index, seconds=seconds, frame=self._frame(picture, pts, duration, reformatter)
+                    )
 
-    def _checked(self, pictures: Iterable[av.VideoFrame]) -> Iterator[av.VideoFrame]:
-        for index, picture in enumerate(pictures):
+    def _frame(self, picture: av.VideoFrame, pts: int, duration: int, reformatter: VideoReformatter) -> Frame:
+        pixels = video_frame_to_pixels(picture, self.info.color, reformatter)
+        alpha = alpha_of_video_frame(picture) if self.info.has_alpha else None
+        return Frame(pixels=pixels, alpha=alpha, pts=pts, time_base=self.info.time_base, duration=duration)
+
+    def _checked(self, pictures: Iterable[av.VideoFrame], first_index: int) -> Iterator[av.VideoFrame]:
+        for index, picture in enumerate(pictures, first_index):
             if (picture.width, picture.height) != (self.info.width, self.info.height):
                 raise InputError(
                     f"{self._path} changes its picture size at frame {index}",

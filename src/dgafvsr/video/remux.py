@@ -9,7 +9,9 @@ from __future__ import annotations
 
 import io
 from collections.abc import Iterator
+from contextlib import suppress
 from fractions import Fraction
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +22,7 @@ from av.stream import Disposition, Stream
 from av.video.stream import VideoStream
 
 from dgafvsr.video.probing import open_container, video_stream
+from dgafvsr.video.spans import Span, SpanCutter
 
 __all__ = ["StreamCopier"]
 
@@ -35,6 +38,9 @@ WITH_CHAPTERS = frozenset(["matroska", "mov", "mp4", "webm"])
 TEXT_CODECS = frozenset(["ass", "mov_text", "srt", "ssa", "subrip", "text", "webvtt"])
 OWN_TEXT = {"matroska": "subrip", "mov": "mov_text", "mp4": "mov_text", "webm": "webvtt"}
 COVERS = Disposition.attached_pic | Disposition.timed_thumbnails
+# AVI and WAV do not say which loudspeaker a channel belongs to; MP4 has to.
+LAYOUTS = {1: "mono", 2: "stereo"}
+HEAD_LENGTH = 512
 
 
 class StreamCopier:
@@ -47,20 +53,29 @@ class StreamCopier:
         output: an opened container whose header is not written yet.
         pictures: the output's stream of pictures; it gets the metadata of the source's.
         shift_seconds: added to every time.
+        span: the part of the source that is copied, None for all of it. Attachments and notes are copied in any case.
 
     Raises:
         InputError: the source cannot be opened.
     """
 
     def __init__(
-        self, source: Path, output: OutputContainer, *, pictures: VideoStream, shift_seconds: Fraction = Fraction(0)
+        self,
+        source: Path,
+        output: OutputContainer,
+        *,
+        pictures: VideoStream,
+        shift_seconds: Fraction = Fraction(0),
+        span: Span | None = None,
     ) -> None:
         self._container = open_container(source)
         self._output, self._shift = output, shift_seconds
         self._kind = output.format.name
+        self._span, self._cutter = span, None if span is None else SpanCutter(span, self._kind)
         self._targets: dict[int, Stream] = {}
         self._converted: set[int] = set()
         self.warnings: list[str] = []
+        self._heads = _first_packets(source)
         film = video_stream(self._container, source)
         _copy_notes(film, pictures)
         for stream in self._container.streams:
@@ -86,8 +101,7 @@ class StreamCopier:
                 stream.name or f"attachment{stream.index}", stream.mimetype or "application/octet-stream", stream.data
             )
             return
-        target = self._output.add_stream_from_template(stream)
-        target.time_base = stream.time_base
+        target = _add_copy(self._output, stream)
         _copy_notes(stream, target)
         self._targets[stream.index] = target
 
@@ -118,10 +132,12 @@ class StreamCopier:
             return "its packets mean something to the source's container only"
         if stream.codec_context is None:
             return "its codec is unknown"
-        return None if _can_hold(self._kind, stream) else f"{self._kind} does not hold {stream.codec_context.name}"
+        if _can_hold(self._kind, stream, self._heads.get(stream.index)):
+            return None
+        return f"{self._kind} does not hold {stream.codec_context.name}"
 
     def _copy_chapters(self, source: InputContainer) -> None:
-        chapters = source.chapters()
+        chapters = [chapter for chapter in source.chapters() if self._cut_chapter(chapter)]
         if not chapters:
             return
         if self._kind not in WITH_CHAPTERS:
@@ -133,12 +149,22 @@ class StreamCopier:
                 chapter["start"], chapter["end"] = chapter["start"] + ticks, chapter["end"] + ticks
         self._output.set_chapters(chapters)
 
+    def _cut_chapter(self, chapter: Any) -> bool:
+        """Whether any of a chapter is copied; its times are brought into the span."""
+        tick = chapter["time_base"]
+        if self._span is None or not tick:
+            return True
+        clipped = self._span.clipped(chapter["start"] * tick, chapter["end"] * tick)
+        if clipped is not None:
+            chapter["start"], chapter["end"] = (round(seconds / tick) for seconds in clipped)
+        return clipped is not None
+
     def _demux(self) -> Iterator[Packet[Stream]]:
         if not self._targets:
             return
-        for packet in self._container.demux([self._container.streams[index] for index in self._targets]):
-            if packet.size and packet.dts is not None:
-                yield packet
+        wanted = self._container.demux([self._container.streams[index] for index in self._targets])
+        packets = (packet for packet in wanted if packet.size and packet.dts is not None)
+        yield from packets if self._cutter is None else self._cutter.cut(packets)
 
     def copy_until(self, seconds: Fraction | None) -> None:
         """Copy the packets up to a time; None copies all that are left.
@@ -175,6 +201,23 @@ class StreamCopier:
         packet.stream = self._targets[index]
         return packet
 
+    @property
+    def cut_notes(self) -> tuple[str, ...]:
+        """One sentence for each stream that could not be cut where the part begins; complete when all is copied."""
+        if self._cutter is None:
+            return ()
+        names = {stream.index: _name(stream) for stream in self._container.streams}
+        late = (
+            f"{names[index]} begins {float(seconds):.3f} s after the first frame: {self._kind} cannot begin inside a "
+            "packet of sound; .mp4 and .mov can"
+            for index, seconds in self._cutter.late.items()
+        )
+        endless = (
+            f"{names[index]} does not say how long its subtitles are shown: one from before the part is left out"
+            for index in sorted(self._cutter.endless)
+        )
+        return (*late, *endless)
+
     def close(self) -> None:
         """Close the source."""
         self._container.close()
@@ -197,12 +240,39 @@ def _copy_notes(source: Any, target: Any) -> None:
     )
 
 
-def _can_hold(container_format: str, stream: Stream) -> bool:
-    """Whether the container takes the stream, found by writing a header with nothing else into memory."""
+def _add_copy(container: OutputContainer, stream: Any) -> Stream:
+    target: Any = container.add_stream_from_template(stream)
+    target.time_base = stream.time_base
+    if stream.type == "audio" and stream.layout.name.endswith(" channels") and stream.channels in LAYOUTS:
+        target.codec_context.layout = LAYOUTS[stream.channels]
+    added: Stream = target
+    return added
+
+
+def _first_packets(source: Path) -> dict[int, Packet[Stream]]:
+    """A packet of each stream that has one near the file's start, by the stream's index."""
+    found: dict[int, Packet[Stream]] = {}
+    with open_container(source) as container, suppress(av.FFmpegError):
+        for packet in islice(container.demux(), HEAD_LENGTH):
+            if packet.size and packet.dts is not None:
+                found.setdefault(packet.stream_index, packet)
+    return found
+
+
+def _can_hold(container_format: str, stream: Stream, packet: Packet[Stream] | None = None) -> bool:
+    """Whether the container takes the stream, found by writing it with at most one packet into memory.
+
+    Some containers take the header of a stream, and even its packets, and refuse only when the file is finished.
+    """
     try:
         with av.open(io.BytesIO(), mode="w", format=container_format) as trial:
-            trial.add_stream_from_template(stream).time_base = stream.time_base
+            target = _add_copy(trial, stream)
             trial.start_encoding()
+            if packet is not None:
+                again = Packet(bytes(packet))
+                again.time_base, again.duration, again.stream = packet.time_base, packet.duration, target
+                again.pts = again.dts = 0
+                trial.mux(again)
     except (av.FFmpegError, ValueError):
         return False
     return True

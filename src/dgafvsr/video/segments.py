@@ -42,6 +42,7 @@ from dgafvsr.video.encoding import Encoding
 from dgafvsr.video.folders import IMAGE_SUFFIXES, FolderWriter, folder_losses, picture_name
 from dgafvsr.video.frames import Frame, SourceInfo
 from dgafvsr.video.muxing import FilmFile
+from dgafvsr.video.spans import Span
 
 __all__ = ["Segment", "assemble", "is_whole", "write_segment"]
 
@@ -117,7 +118,14 @@ def is_whole(segment: Segment) -> bool:
 
 
 def assemble(
-    segments: Sequence[Segment], target: Path | str, info: SourceInfo, encoding: Encoding, *, overwrite: bool = False
+    segments: Sequence[Segment],
+    target: Path | str,
+    info: SourceInfo,
+    encoding: Encoding,
+    *,
+    overwrite: bool = False,
+    start_seconds: Fraction | None = None,
+    stop_seconds: Fraction | None = None,
 ) -> tuple[str, ...]:
     """Join segments into the film, which appears under its name only when it is complete; nothing is encoded again.
 
@@ -127,6 +135,8 @@ def assemble(
         info: of the film; its path is the source of the streams that are copied.
         encoding: of the film.
         overwrite: whether an existing film may be replaced.
+        start_seconds: of a part of the source: when the source shows what the segments show at 0. None for all of it.
+        stop_seconds: when the source shows the frame after the part; None where the part ends with the source.
 
     Returns:
         What the film does not hold, one sentence each.
@@ -140,7 +150,10 @@ def assemble(
     _check_segments(segments)
     if encoding.is_folder:
         return _assemble_pictures(segments, Path(target), info, encoding, overwrite)
-    return _assemble_film(segments, Path(target), info, encoding, overwrite)
+    span = None if start_seconds is None else _span_of(segments, info, start_seconds, stop_seconds)
+    return _assemble_film(
+        segments, FilmFile(Path(target), info, encoding, overwrite=overwrite, span=span), info, encoding
+    )
 
 
 def _checked(frames: Iterable[Frame], info: SourceInfo) -> Iterator[Frame]:
@@ -242,10 +255,17 @@ def _check_segments(segments: Sequence[Segment]) -> None:
             )
 
 
+def _span_of(
+    segments: Sequence[Segment], info: SourceInfo, start_seconds: Fraction, stop_seconds: Fraction | None
+) -> Span:
+    if stop_seconds is None:
+        stop_seconds = start_seconds + (segments[-1].last_pts + segments[-1].durations[-1]) * info.time_base
+    return Span(start=start_seconds, stop=stop_seconds)
+
+
 def _assemble_film(
-    segments: Sequence[Segment], target: Path, info: SourceInfo, encoding: Encoding, overwrite: bool
+    segments: Sequence[Segment], film: FilmFile, info: SourceInfo, encoding: Encoding
 ) -> tuple[str, ...]:
-    film = FilmFile(target, info, encoding, overwrite=overwrite)
     with film:
         try:
             with _opened(segments[0]) as first:

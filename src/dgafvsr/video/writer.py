@@ -6,6 +6,7 @@ milliseconds, so there a pts is the source's rounded to one.
 
 from __future__ import annotations
 
+from fractions import Fraction
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -68,6 +69,7 @@ class VideoWriter:
         self, target: Path, info: SourceInfo, settings: EncoderSettings | None = None, *, overwrite: bool = False
     ) -> None:
         self._info, self._encoding = info, plan_encoding(target, info, settings)
+        self._end_seconds, self._ends_early = Fraction(0), False
         self._film = FilmFile(target, info, self._encoding, overwrite=overwrite)
         try:
             self._encoder = Encoder(self._film.container, info, self._encoding)
@@ -110,6 +112,11 @@ class VideoWriter:
         except (OSError, av.FFmpegError) as error:
             raise self._film.failure(error, "encoded") from error
         self._film.times.append(frame.pts)
+        self._end_seconds = (frame.pts + frame.duration + self._film.shift) * frame.time_base
+
+    def end_early(self) -> None:
+        """Say that the source goes on after the last frame taken: its sound is cut there, between two packets."""
+        self._ends_early = True
 
     def __enter__(self) -> Self:
         return self
@@ -124,6 +131,6 @@ class VideoWriter:
                 raise OutputError(f"{self._film.target} would hold no frames", expected="at least one")
             try:
                 self._film.mux(self._encoder.flush())
-                self._film.publish()
+                self._film.publish(self._end_seconds if self._ends_early else None)
             except (OSError, av.FFmpegError) as failure:
                 raise self._film.failure(failure, "finished") from failure
