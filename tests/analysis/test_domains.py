@@ -1,9 +1,7 @@
-import numpy as np
 import pytest
 import torch
-from scipy import ndimage
 
-from dgafvsr.analysis.domains import DomainComparison, compare_domains, compare_pair
+from dgafvsr.analysis.domains import DOMAINS, DomainComparison, compare_domains
 from dgafvsr.errors import InputError, UsageError
 from dgafvsr.flow.dis import DISFlow
 from dgafvsr.flow.fm import BidirectionalFlows, upsample_frames
@@ -12,7 +10,7 @@ from dgafvsr.sampling.sampler import StepEvent
 from dgafvsr.video.color import to_tensor
 from tests import factories
 
-C, H, W = 3, 18, 23
+H, W = 18, 23
 
 
 class RepeatingCodec:
@@ -37,63 +35,6 @@ def event(frame, x0, *, step=0, direction="forward"):
     )
 
 
-def pair(seed=0):
-    generator = torch.Generator().manual_seed(seed)
-    current = torch.randn(1, C, H, W, generator=generator)
-    aligned = current + 0.2 * torch.randn(1, C, H, W, generator=generator)
-    visible = torch.zeros(1, 1, H, W, dtype=torch.bool)
-    visible[..., 3:-4, 2:-5] = True
-    return aligned, current, visible
-
-
-@pytest.mark.parametrize("normalisation", ["range", "deviation"])
-def test_measures_equal_an_independent_computation(normalisation):
-    aligned, current, visible = pair()
-    found = compare_pair(aligned, current, visible, normalisation)
-    first, second = aligned[0].double().numpy(), current[0].double().numpy()
-    inner = (slice(None), slice(3, -4), slice(2, -5))
-    both = np.concatenate([part[inner].reshape(C, -1) for part in (first, second)], axis=1)
-    low, high = both.min(1), both.max(1)
-    if normalisation == "deviation":
-        low, high = both.mean(1) - 3 * both.std(1), both.mean(1) + 3 * both.std(1)
-    first, second = ((part - low[:, None, None]) / (high - low)[:, None, None] for part in (first, second))
-    difference = (first - second)[inner]
-    levels = np.bincount(np.rint(255 * difference).astype(int).ravel() + 1000)
-    shares = levels[levels > 0] / levels.sum()
-    assert found["psnr"] == pytest.approx(10 * np.log10(1 / np.mean(difference**2)), rel=1e-6)
-    assert found["entropy"] == pytest.approx(-np.sum(shares * np.log2(shares)), rel=1e-6)
-    assert found["sigma"] == pytest.approx(255 * difference.std(), rel=1e-6)
-    assert found["f_sigma"] == pytest.approx(1 / (1 + 255 * difference.std()), rel=1e-6)
-    assert found["f_entropy"] == pytest.approx(1 / (1 + found["entropy"]))
-    assert found["ssim"] == pytest.approx(similarity(first, second)[:, 8:-9, 7:-10].mean(), rel=1e-4)
-
-
-def similarity(first, second):
-    """SSIM as in Wang et al. 2004, borders mirrored, by scipy."""
-
-    def mean(x):
-        return ndimage.gaussian_filter(x, 1.5, axes=(1, 2), mode="mirror", radius=5)
-
-    a, b = mean(first), mean(second)
-    covariance = mean(first * second) - a * b
-    variances = mean(first**2) - a**2 + mean(second**2) - b**2
-    return (2 * a * b + 1e-4) * (2 * covariance + 9e-4) / ((a**2 + b**2 + 1e-4) * (variances + 9e-4))
-
-
-def test_equal_pictures_have_nothing_between_them():
-    _, current, visible = pair()
-    found = compare_pair(current, current, visible, "range")
-    assert (found["psnr"], found["entropy"], found["sigma"]) == (float("inf"), 0, 0)
-    assert (found["f_entropy"], found["f_sigma"], found["ssim"]) == (1, 1, pytest.approx(1))
-
-
-def test_the_range_of_the_numbers_does_not_matter():
-    aligned, current, visible = pair()
-    plain, scaled = (compare_pair(aligned * k + 5, current * k + 5, visible, "range") for k in (1, 30))
-    assert plain["psnr"] == pytest.approx(scaled["psnr"], rel=1e-4)
-    assert plain["ssim"] == pytest.approx(scaled["ssim"], rel=1e-3)
-
-
 def test_neighbours_are_aligned_by_the_flow_of_their_sweep():
     """Frame i + 1 shows what frame i showed two latent pixels to the right: perfectly aligned, nothing differs."""
     scene = torch.randn(1, 4, H, W + 4)
@@ -107,7 +48,7 @@ def test_neighbours_are_aligned_by_the_flow_of_their_sweep():
             hear(event(frame, frames[frame], step=step, direction=direction))
     result = comparison.result()
     assert [(step.step, step.timestep, step.pairs) for step in result.steps] == [(0, 900.0, 2), (1, 899.0, 2)]
-    for domain in ("feature", "pixel"):
+    for domain in DOMAINS:
         assert result.mean(domain, "psnr") > 80
         assert result.mean(domain, "ssim") == pytest.approx(1, abs=1e-4)
     assert result.relative_difference("ssim") == pytest.approx(0, abs=1e-4)
@@ -131,6 +72,23 @@ def test_detail_leaves_the_enlarged_frame_out():
     assert results[True].mean("pixel", "psnr") > 80  # equal latents: equal detail, whatever the frames
     assert results[False].mean("pixel", "psnr") < 40
     assert results[True].mean("feature", "psnr") == results[False].mean("feature", "psnr")
+    for detail in (False, True):  # the current LR frame is known to the decoder: only the latents count
+        assert results[detail].mean("decoded", "psnr") > 80
+
+
+def test_decoded_judges_the_aligned_latent_on_the_pictures_of_the_pixel_domain():
+    """With a decoder that repeats latents, decoding commutes with OGWM where nothing moves: the same as in latents."""
+    still = torch.zeros(1, 2, 4 * H, 4 * W)
+    comparison = DomainComparison(RepeatingCodec(), OGWM(convention="centered"))
+    hear = comparison.listen(torch.rand(2, 3, H, W), BidirectionalFlows(forward=still, backward=still))
+    generator = torch.Generator().manual_seed(1)
+    for frame in range(2):
+        hear(event(frame, torch.randn(1, 4, H, W, generator=generator)))
+    result = comparison.result()
+    for measure in ("psnr", "entropy", "sigma"):
+        assert result.mean("decoded", measure) == pytest.approx(result.mean("feature", measure), rel=1e-3)
+        assert result.mean("decoded", measure) == pytest.approx(result.mean("pixel", measure), rel=1e-3)
+    assert result.relative_difference("psnr", "decoded") == pytest.approx(0, abs=1e-3)
 
 
 def test_motion_out_of_sight_is_no_pair():
@@ -155,8 +113,16 @@ def test_every_step_of_the_sampler_is_compared_and_repeatable():
     assert first.relative_difference("psnr") == first.mean("feature", "psnr") / first.mean("pixel", "psnr") - 1
 
 
-def test_wrong_requests_are_refused():
+def test_compared_warp_may_differ_from_the_models():
+    clip = [to_tensor(factories.clip(2, 20, 24))]
+    own, same, other = (
+        compare_domains(factories.pipeline(warp="released"), clip, DISFlow("fast"), steps=1, convention=convention)
+        for convention in (None, "released", "centered")
+    )
+    assert own == same
+    assert other.mean("feature", "psnr") != own.mean("feature", "psnr")
+
+
+def test_unknown_normalisation_is_refused():
     with pytest.raises(UsageError):
         DomainComparison(RepeatingCodec(), OGWM(), normalisation="x")
-    with pytest.raises(InputError):
-        compare_pair(torch.rand(1, 3, 8, 20), torch.rand(1, 3, 8, 20), torch.ones(1, 1, 8, 20).bool(), "range")

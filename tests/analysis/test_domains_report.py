@@ -1,7 +1,8 @@
 import pytest
 
-from dgafvsr.analysis.domains import MEASURES, DomainsResult, StepScores
+from dgafvsr.analysis.domains import DomainsResult, StepScores
 from dgafvsr.analysis.domains_report import PAPER, plot_domains, report_domains
+from dgafvsr.analysis.pair_measures import MEASURES
 
 
 def result():
@@ -9,7 +10,14 @@ def result():
     pixel = dict.fromkeys(MEASURES, 2.0)
     feature = {name: 2.0 * (1 + PAPER.get(name, 0) / 100) for name in MEASURES}
     steps = [
-        StepScores(step=step, timestep=t, pairs=pairs, feature={k: v * f for k, v in feature.items()}, pixel=pixel)
+        StepScores(
+            step=step,
+            timestep=t,
+            pairs=pairs,
+            feature={k: v * f for k, v in feature.items()},
+            pixel=pixel,
+            decoded={k: 1.5 * v for k, v in pixel.items()},
+        )
         for step, t, pairs, f in ((0, 999.0, 3, 1.1), (1, 500.0, 1, 0.7))
     ]
     return DomainsResult(steps=tuple(steps), normalisation="range")
@@ -18,8 +26,9 @@ def result():
 def test_the_papers_differences_come_out_of_the_papers_values():
     summary, by_step = report_domains(result(), source="test", seed=3).sections
     for row, paper in zip(summary.rows, PAPER.values(), strict=False):
-        assert row[3] == pytest.approx(paper)  # (3 * 1.1 + 0.7) / 4 = 1
-        assert row[4] == paper
+        assert row[4] == pytest.approx(paper)  # (3 * 1.1 + 0.7) / 4 = 1
+        assert row[5] == pytest.approx(50)
+        assert row[6] == paper
     assert [row[2] for row in by_step.rows] == [3, 1]
 
 

@@ -194,6 +194,23 @@ def test_inputs_are_a_quarter_of_the_truth_with_as_many_frames(tmp_path):
         plan_inputs(tmp_path / "lr", tmp_path / "gt", scale=4, choice=ALL, clips=("city",))
 
 
+@given(st.integers(1, 20), st.integers(0, 4), st.integers(0, 4), st.none() | st.integers(1, 20))
+def test_made_frames_are_chosen_like_the_truths(count, first, last, limit):
+    """What `plan_inputs` makes of a clip has the same scored frames as the whole clip."""
+    choice = FrameChoice(skip_first=first, skip_last=last, max_frames=limit)
+    scored = choice.of(count)
+    if scored:
+        assert choice.of(scored.stop + last) == scored
+
+
+def test_inputs_of_which_nothing_is_scored_are_refused(tmp_path):
+    write_clip(tmp_path / "lr", smooth_clip(t=2, height=10, width=13))
+    (plan,) = plan_inputs(tmp_path / "lr", None, scale=4, choice=FrameChoice(skip_first=1))
+    assert plan.frames == range(2)
+    with pytest.raises(InputError, match="Nothing of"):
+        plan_inputs(tmp_path / "lr", None, scale=4, choice=FrameChoice(skip_last=2))
+
+
 def test_vimeo_inputs_keep_all_seven_frames(tmp_path):
     truth = vimeo(tmp_path / "vimeo")
     for name in ("00001/0266", "00002/0001"):

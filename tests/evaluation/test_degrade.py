@@ -36,6 +36,13 @@ def test_one_clip_becomes_one_folder(clips, tmp_path):
     assert read(tmp_path / "LR").shape == (T, 3, 16, 22)
 
 
+def test_pictures_keep_their_names(tmp_path):
+    write_clip(tmp_path / "gt", smooth_clip(T, H, W), first=5, pattern="Frame {:03d}.png")
+    assert degrade_clips(tmp_path / "gt", tmp_path / "lr", "bicubic") == T
+    names = [f"Frame {index:03d}.png" for index in (5, 6, 7)]
+    assert sorted(path.name for path in (tmp_path / "lr").iterdir()) == names
+
+
 def test_realistic_belongs_to_seed_and_name(clips, tmp_path):
     for seed, target in ((1, "x"), (1, "y"), (2, "z")):
         degrade_clips(tmp_path / "GT", tmp_path / target, "realistic", seed=seed)

@@ -44,6 +44,18 @@ def test_another_flow_shows_in_the_name():
     assert get_protocol("standard").with_flow("raft_large") is get_protocol("standard")
 
 
+def test_changed_values_show_in_the_name():
+    standard = get_protocol("standard")
+    assert standard.changed() == standard
+    assert standard.changed(crop_border=0, luma_metrics=()) == standard
+    own = standard.changed(luma_metrics=("psnr", "ssim"), crop_border=8, skip_first=2, skip_last=1)
+    assert own.name == "standard, Y for psnr+ssim, crop 8, without the first 2, without the last 1"
+    assert (own.luma_metrics, own.crop_border, own.skip_first, own.skip_last) == (("psnr", "ssim"), 8, 2, 1)
+    assert get_protocol("paper-vid4").changed(luma_metrics=()).name == "paper-vid4, RGB for all"
+    with pytest.raises(UsageError, match="crop"):
+        standard.changed(crop_border=-1)
+
+
 def test_unknown_protocol_lists_the_protocols():
     with pytest.raises(UsageError, match="paper-reds4"):
         get_protocol("mine")

@@ -10,7 +10,6 @@ from rich.console import Console
 from dgafvsr.errors import OutputError
 from dgafvsr.evaluation.metrics import Unavailable
 from dgafvsr.evaluation.protocols import get_protocol
-from dgafvsr.evaluation.published import published_rows
 from dgafvsr.evaluation.report import rich_table, save_report, to_csv, to_json, to_markdown
 from dgafvsr.evaluation.results import ClipScores, EvaluationResult, MethodScores
 
@@ -107,22 +106,3 @@ def test_without_truth_the_motion_of_the_warping_error_is_said():
     text = to_markdown(replace(result(), truth=None, metrics=("psnr", "warping"), unavailable={}))
     assert "own motion" not in to_markdown(result())
     assert "E_warp x1e3: along each method's own motion" in text
-
-
-def test_published_rows_fit_the_clips():
-    assert published_rows("standard", ("calendar",)) == ()
-    assert published_rows("paper-vid4", ("bus",)) == ()
-    whole = published_rows("paper-vid4", ("calendar", "city", "foliage", "walk"))
-    assert [row.values["psnr"] for row in whole] == [24.75, 24.47]
-    assert "tof" not in whole[1].values
-    (part,) = published_rows("paper-vid4", ("calendar", "city"))
-    assert part.values["psnr"] == pytest.approx((22.063 + 26.075) / 2)
-    assert len(published_rows("paper-reds4", ("000", "011", "015", "020"))) == 3
-
-
-def test_mean_of_the_published_clips_is_the_published_mean():
-    clips = [published_rows("paper-vid4", (clip,))[0].values for clip in ("calendar", "city", "foliage", "walk")]
-    whole = published_rows("paper-vid4", ("calendar", "city", "foliage", "walk"))[0].values
-    for metric, tolerance in (("psnr", 0.006), ("ssim", 6e-4), ("lpips", 6e-4), ("dists", 6e-4)):
-        mean = sum(values[metric] for values in clips) / 4
-        assert mean == pytest.approx(whole[metric], abs=tolerance)

@@ -1,75 +1,63 @@
 """Observation 1: are neighbouring frames closer to each other, once aligned, as features or as pixels?
 
 While a clip is sampled, every visit but the first of a sweep has a neighbour: the frame visited before it, at the same
-step. Both x0 estimates z~_{t->0} are compared in two domains, with the same flow and the same warp convention:
+step. Both x0 estimates z~_{t->0} are compared three times, with the same flow and the same warp convention:
 
     feature   the neighbour's latent through OGWM (s = 4, nearest), against the current latent
-    pixel     both latents decoded (not clamped), the neighbour's picture warped at full size, against the current one;
-              with `detail` less the enlarged LR frame, as in latents that hold only what that lacks
+    pixel     both latents decoded (not clamped), the neighbour's picture warped at full size, against the current one
+    decoded   the neighbour's latent through OGWM and then decoded, against the current picture: alignment of features
+              as in `feature`, judged on the pictures of `pixel`
 
-Common range: per channel, the smallest and largest value of *the two pictures compared* become 0 and 1 (`range`), or
-their mean minus and plus three standard deviations (`deviation`, not clipped). The same rule serves both domains, so
-neither gains by a smaller range of numbers. Only positions whose whole 4 x 4 cell is read inside the neighbour are
-looked at, one latent pixel from the border at least: the same places in both domains.
+`feature` against `pixel` is the paper's comparison. It sets two kinds of numbers beside each other, so it also tells
+how a model's latents are distributed: where they hold only what the enlarged LR frame lacks, as in our own models, all
+that is easy to predict is in the pictures alone. `decoded` against `pixel` asks the same question on one scale; the
+decoder may see the current LR frame (ours does), as G_U does. With `detail` every decoded picture has its own enlarged
+LR frame (FM's bicubic) taken off before it is warped and compared: then the pixel domain too moves detail only and owes
+the rest to the current LR frame.
 
-    PSNR      10 log10(1 / mean squared difference), dB
-    SSIM      11 x 11 gaussian window of sigma 1.5, in pixels of the domain's own grid, mean over channels and over the
-              positions whose whole window may be looked at
-    H         Shannon entropy in bits of the difference, rounded to levels of 1/255, all channels together
-    sigma     standard deviation of the difference, in levels of 1/255
-    F(x)      1 / (1 + x), per pair
-
-Each is averaged over all pairs and steps; the relative difference is feature / pixel - 1. The paper gives neither its
-range nor its units; F(sigma) depends on both, so compare its direction rather than its size.
+Common range, PSNR, SSIM, H, sigma and F are those of `pair_measures.py`, the same for all three. Only positions whose
+whole 4 x 4 cell is read inside the neighbour are looked at, one latent pixel from the border at least: the same places
+in all domains. Each measure is averaged over all pairs and steps; the relative difference is feature (or decoded) /
+pixel - 1. The paper gives neither its range nor its units; F(sigma) depends on both, so compare its direction rather
+than its size.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from dgafvsr.analysis.pair_measures import MEASURES, Normalisation, compare_pair, whole_windows
 from dgafvsr.errors import InputError, UsageError
 from dgafvsr.flow.fm import BidirectionalFlows, bidirectional_flows, upsample_frames
 from dgafvsr.models.latent_codec import LatentCodec
-from dgafvsr.sampling.ogwm import FLOW_SCALE, OGWM, warp
+from dgafvsr.sampling.ogwm import FLOW_SCALE, OGWM, Convention, warp
 from dgafvsr.sampling.sampler import StepEvent
 from dgafvsr.video.color import to_signed
-
-try:
-    from torchmetrics.functional.image import structural_similarity_index_measure
-except ImportError as error:
-    raise UsageError(
-        "Observation 1 needs torchmetrics", got=error, remedy="install the extra: pip install 'dgafvsr[eval]'"
-    ) from error
 
 if TYPE_CHECKING:
     from dgafvsr.flow.estimator import FlowEstimator
     from dgafvsr.pipeline import DGAFVSRPipeline
 
 __all__ = [
-    "MEASURES",
+    "DOMAINS",
+    "Domain",
     "DomainComparison",
     "DomainsResult",
-    "Normalisation",
     "PairExample",
     "StepScores",
     "compare_domains",
-    "compare_pair",
 ]
 
-Normalisation = Literal["range", "deviation"]
+Domain = Literal["feature", "pixel", "decoded"]
 
-MEASURES = ("psnr", "ssim", "f_entropy", "f_sigma", "entropy", "sigma")
-"""What `compare_pair` gives, in this order."""
-
-LEVELS = 255
-DEVIATIONS = 3.0
-SSIM_SIDE = 11
+DOMAINS: tuple[Domain, ...] = get_args(Domain)
+"""What is compared, see the module's text."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -86,6 +74,8 @@ class StepScores:
     """In the feature domain."""
     pixel: dict[str, float]
     """In the pixel domain."""
+    decoded: dict[str, float]
+    """Aligned as features, compared as pixels."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -110,7 +100,7 @@ class PairExample:
 
 @dataclass(frozen=True, kw_only=True)
 class DomainsResult:
-    """Both domains over all steps."""
+    """All domains over all steps."""
 
     steps: tuple[StepScores, ...]
     """In the order of sampling, never empty."""
@@ -124,14 +114,14 @@ class DomainsResult:
         """Compared pairs in all."""
         return sum(step.pairs for step in self.steps)
 
-    def mean(self, domain: Literal["feature", "pixel"], measure: str) -> float:
+    def mean(self, domain: Domain, measure: str) -> float:
         """Over all pairs of all steps."""
         return sum(getattr(step, domain)[measure] * step.pairs for step in self.steps) / self.pairs
 
-    def relative_difference(self, measure: str) -> float:
-        """Feature over pixel domain, minus 1; nan where the pixel domain has 0."""
+    def relative_difference(self, measure: str, domain: Domain = "feature") -> float:
+        """This domain over the pixel domain, minus 1; nan where the pixel domain has 0."""
         pixel = self.mean("pixel", measure)
-        return self.mean("feature", measure) / pixel - 1 if pixel else float("nan")
+        return self.mean(domain, measure) / pixel - 1 if pixel else float("nan")
 
 
 class DomainComparison:
@@ -160,7 +150,7 @@ class DomainComparison:
         if normalisation not in get_args(Normalisation):
             raise UsageError("Unknown normalisation", got=normalisation, expected=get_args(Normalisation))
         self._codec, self._ogwm, self._normalisation, self._detail = codec, ogwm, normalisation, detail
-        self._sums: dict[int, Tensor] = {}  # step -> 2 domains x measures
+        self._sums: dict[int, Tensor] = {}  # step -> domains x measures
         self._pairs: dict[int, int] = {}
         self._times: dict[int, float] = {}
         self._example_steps = frozenset(example_steps)
@@ -178,13 +168,11 @@ class DomainComparison:
         def hear(event: StepEvent) -> None:
             nonlocal before
             frame = to_signed(lr[event.frame : event.frame + 1]).to(event.x0.device)
-            picture = self._codec.decode(event.x0, frame)
-            if self._detail:
-                picture = picture - upsample_frames(frame)
+            picture = self._picture(event.x0, frame)
             if before is not None and before[0].step == event.step:
                 pair = min(event.frame, before[0].frame)
                 flow = (flows.forward if event.direction == "forward" else flows.backward)[pair : pair + 1]
-                self._add(event, flow.to(event.x0.device), neighbor_x0=before[0].x0, pictures=(picture, before[1]))
+                self._add(event, flow.to(event.x0.device), frame, before[0].x0, pictures=(picture, before[1]))
             before = event, picture
 
         return hear
@@ -202,21 +190,31 @@ class DomainComparison:
             )
         steps = []
         for step, sums in sorted(self._sums.items()):
-            feature, pixel = (sums / self._pairs[step]).tolist()
+            feature, pixel, decoded = (
+                dict(zip(MEASURES, values, strict=True)) for values in (sums / self._pairs[step]).tolist()
+            )
             steps.append(
                 StepScores(
                     step=step,
                     timestep=self._times[step],
                     pairs=self._pairs[step],
-                    feature=dict(zip(MEASURES, feature, strict=True)),
-                    pixel=dict(zip(MEASURES, pixel, strict=True)),
+                    feature=feature,
+                    pixel=pixel,
+                    decoded=decoded,
                 )
             )
         return DomainsResult(steps=tuple(steps), normalisation=self._normalisation, examples=tuple(self.examples))
 
-    def _add(self, event: StepEvent, flow: Tensor, *, neighbor_x0: Tensor, pictures: tuple[Tensor, Tensor]) -> None:
+    def _picture(self, latent: Tensor, frame: Tensor) -> Tensor:
+        """The decoded latent, 1 3 4h 4w; with `detail` less the enlarged LR frame 1 3 h w in [-1, 1]."""
+        picture = self._codec.decode(latent, frame)
+        return picture - upsample_frames(frame) if self._detail else picture
+
+    def _add(
+        self, event: StepEvent, flow: Tensor, frame: Tensor, neighbor_x0: Tensor, *, pictures: tuple[Tensor, Tensor]
+    ) -> None:
         fine, coarse = _visible(flow)
-        if not (_whole_windows(coarse).any() and _whole_windows(fine).any()):
+        if not (whole_windows(coarse).any() and whole_windows(fine).any()):
             return
         aligned = self._ogwm(neighbor_x0, self._ogwm.keep(flow))
         current, neighbor = pictures
@@ -235,9 +233,9 @@ class DomainComparison:
                     flow=flow_cpu,
                 )
             )
-        feature = compare_pair(aligned, event.x0, coarse, self._normalisation)
-        pixel = compare_pair(warped, current, fine, self._normalisation)
-        scores = torch.tensor([[found[name] for name in MEASURES] for found in (feature, pixel)], dtype=torch.float64)
+        compared = (aligned, event.x0, coarse), (warped, current, fine), (self._picture(aligned, frame), current, fine)
+        found = [compare_pair(*pair, self._normalisation) for pair in compared]  # in the order of DOMAINS
+        scores = torch.tensor([[each[name] for name in MEASURES] for each in found], dtype=torch.float64)
         self._sums[event.step] = self._sums.get(event.step, torch.zeros_like(scores)) + scores
         self._pairs[event.step] = self._pairs.get(event.step, 0) + 1
         self._times[event.step] = event.timestep
@@ -251,6 +249,7 @@ def compare_domains(
     steps: int | None = None,
     normalisation: Normalisation = "range",
     detail: bool = False,
+    convention: Convention | None = None,
     on_event: Callable[[StepEvent], None] | None = None,
     **options: Any,
 ) -> DomainsResult:
@@ -263,6 +262,7 @@ def compare_domains(
         steps: T; None takes the model's default.
         normalisation: how values come to a common range.
         detail: take the enlarged LR frame off the pictures, for models whose latents hold only what it lacks.
+        convention: of the warps that are compared; the model samples with its own. None takes the model's.
         on_event: called after every visit, for progress.
         **options: for the pipeline: seed, scheduler, guided.
 
@@ -276,7 +276,7 @@ def compare_domains(
     last = (pipe.default_steps if steps is None else steps) - 1
     comparison = DomainComparison(
         LatentCodec(pipe.vae),
-        pipe.ogwm,
+        pipe.ogwm if convention is None else replace(pipe.ogwm, convention=convention),
         normalisation=normalisation,
         detail=detail,
         example_steps={0, last // 2, last},
@@ -299,64 +299,6 @@ def compare_domains(
             **options,
         )
     return comparison.result()
-
-
-def compare_pair(aligned: Tensor, current: Tensor, visible: Tensor, normalisation: Normalisation) -> dict[str, float]:
-    """The measures of one pair, by the names in `MEASURES`.
-
-    Args:
-        aligned: the neighbour on the current grid, 1 C H W, any range.
-        current: 1 C H W.
-        visible: 1 1 H W bool, where to look.
-        normalisation: how values come to a common range.
-
-    Raises:
-        InputError: nowhere can a window of SSIM be looked at whole.
-    """
-    where, windows = visible[0, 0], _whole_windows(visible)[0, 0]
-    if not windows.any():
-        raise InputError(
-            "There is too little to look at for SSIM",
-            got=f"{int(where.sum())} positions",
-            expected=f"at least {SSIM_SIDE} x {SSIM_SIDE} neighbouring ones",
-        )
-    low, high = _limits(aligned[0][:, where].double(), current[0][:, where].double(), normalisation)
-    first, second = (((part.double() - low) / (high - low)) for part in (aligned, current))
-    _, similarity = structural_similarity_index_measure(
-        first, second, gaussian_kernel=True, sigma=1.5, data_range=1.0, return_full_image=True
-    )
-    difference = LEVELS * (first - second)[0][:, where]
-    counts = torch.unique(difference.round(), return_counts=True)[1].double()
-    shares = counts / counts.sum()
-    entropy = float(-(shares * shares.log2()).sum())
-    sigma = float(difference.std(correction=0))
-    mean_square = float((difference / LEVELS).square().mean())
-    return {
-        "psnr": float("inf") if mean_square == 0 else -10 * float(torch.tensor(mean_square).log10()),
-        "ssim": float(similarity[0][:, windows].mean()),
-        "f_entropy": 1 / (1 + entropy),
-        "f_sigma": 1 / (1 + sigma),
-        "entropy": entropy,
-        "sigma": sigma,
-    }
-
-
-def _limits(first: Tensor, second: Tensor, normalisation: Normalisation) -> tuple[Tensor, Tensor]:
-    """What becomes 0 and 1, each 1 C 1 1, of two C K sets of values; a constant channel keeps a range of 1."""
-    values = torch.cat([first, second], dim=1)
-    if normalisation == "range":
-        low, high = values.amin(1), values.amax(1)
-    else:
-        mean, reach = values.mean(1), DEVIATIONS * values.std(1, correction=0)
-        low, high = mean - reach, mean + reach
-    high = torch.where(high > low, high, low + 1)
-    return low[None, :, None, None], high[None, :, None, None]
-
-
-def _whole_windows(visible: Tensor) -> Tensor:
-    """Positions around which a whole window of SSIM is visible, 1 1 H W bool."""
-    share = F.avg_pool2d(visible.float(), SSIM_SIDE, stride=1, padding=SSIM_SIDE // 2)
-    return share > 1 - 0.5 / SSIM_SIDE**2
 
 
 def _visible(flow: Tensor) -> tuple[Tensor, Tensor]:

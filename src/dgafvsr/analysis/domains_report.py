@@ -1,4 +1,4 @@
-"""Observation 1 for readers: differences next to the paper's, both domains by step, and the plot."""
+"""Observation 1 for readers: differences next to the paper's, every domain by step, and the plot."""
 
 from __future__ import annotations
 
@@ -6,7 +6,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from dgafvsr.analysis.domains import MEASURES, DomainsResult
+from dgafvsr.analysis.domains import DOMAINS, DomainsResult
+from dgafvsr.analysis.pair_measures import MEASURES
 from dgafvsr.analysis.report import AnalysisReport, Cell, Section
 from dgafvsr.evaluation.plots import Curve, Panel, save_plot
 
@@ -26,8 +27,9 @@ TITLES: Mapping[str, str] = {
 
 NOTES = (
     "Neighbouring x0 estimates of one sweep and step; the neighbour is motion-compensated with the same flow and warp "
-    "convention in both domains: OGWM on the latent, a warp at full size on the decoded picture.",
-    "Range: per channel, the {rule} of the two pictures compared become 0 and 1, in both domains.",
+    "convention: OGWM on the latent (feature), a warp at full size on the decoded picture (pixel). Decoded: the latent "
+    "aligned by OGWM, decoded, and compared as pixel is: both alignments on one scale.",
+    "Range: per channel, the {rule} of the two pictures compared become 0 and 1, in every domain.",
     "H and sigma are of the difference in levels of 1/255; F(x) = 1 / (1 + x). SSIM's window counts pixels of the "
     "domain's own grid. The paper's own definitions are not public.",
 )
@@ -47,19 +49,20 @@ def report_domains(
     """
     summary: list[tuple[Cell, ...]] = []
     for name in MEASURES:
-        values = result.mean("feature", name), result.mean("pixel", name)
-        summary.append((TITLES[name], *values, 100 * result.relative_difference(name), PAPER.get(name)))
+        values = [result.mean(domain, name) for domain in DOMAINS]
+        changes = [100 * result.relative_difference(name, domain) for domain in ("feature", "decoded")]
+        summary.append((TITLES[name], *values, *changes, PAPER.get(name)))
     steps: list[tuple[Cell, ...]] = []
     for step in result.steps:
-        cells = [domain[name] for name in MEASURES for domain in (step.feature, step.pixel)]
+        cells = [getattr(step, domain)[name] for name in MEASURES for domain in DOMAINS]
         steps.append((step.step, step.timestep, step.pairs, *cells))
-    headings = [f"{TITLES[name]} ({domain})" for name in MEASURES for domain in ("feature", "pixel")]
+    headings = [f"{TITLES[name]} ({domain})" for name in MEASURES for domain in DOMAINS]
     return AnalysisReport(
         title=f"Observation 1: feature against pixel domain; {source}; {result.pairs} pairs",
         sections=(
             Section(
                 title="Mean over all steps",
-                columns=("measure", "feature", "pixel", "difference, %", "paper, %"),
+                columns=("measure", *DOMAINS, "feature / pixel, %", "decoded / pixel, %", "paper, %"),
                 rows=tuple(summary),
                 decimals=3,
             ),
@@ -71,7 +74,7 @@ def report_domains(
 
 
 def plot_domains(result: DomainsResult, path: Path, *, overwrite: bool = False) -> None:
-    """The four measures of the paper over the steps, both domains.
+    """The four measures of the paper over the steps, in every domain.
 
     Raises:
         UsageError: matplotlib is not installed.
@@ -81,14 +84,11 @@ def plot_domains(result: DomainsResult, path: Path, *, overwrite: bool = False) 
     for name in PAPER:
         curves = tuple(
             Curve(
-                name=f"{domain} domain",
-                points=tuple((float(step.step), values[name]) for step, values in pairs),
+                name=domain,
+                points=tuple((float(step.step), getattr(step, domain)[name]) for step in result.steps),
                 dashed=domain == "pixel",
             )
-            for domain, pairs in (
-                ("feature", [(step, step.feature) for step in result.steps]),
-                ("pixel", [(step, step.pixel) for step in result.steps]),
-            )
+            for domain in DOMAINS
         )
         panels.append(Panel(title=TITLES[name], x_label="step (0 is the noisiest)", curves=curves))
     save_plot([panels], path, overwrite=overwrite)

@@ -20,7 +20,6 @@ from dgafvsr.evaluation.clips import read_pictures
 from dgafvsr.evaluation.metrics import METRICS, MetricName
 from dgafvsr.evaluation.outputs import PICTURE_SUFFIXES
 from dgafvsr.evaluation.plots import Bars, Curve, Panel, Strip, save_plot, save_strips
-from dgafvsr.evaluation.published import published_rows
 from dgafvsr.evaluation.results import EvaluationResult
 from dgafvsr.video.atomic import PendingFolder, writing_error
 
@@ -97,12 +96,11 @@ def _bars(result: EvaluationResult, name: MetricName) -> Panel:
         + ([_drawable(method.mean(name))] if len(clips) > 1 else [])
         for method in result.methods
     }
-    rows = published_rows(result.protocol.name, result.clip_names)
     return Panel(
         title=METRICS[name].heading,
         bars=tuple(Bars(name=method, heights=tuple(values)) for method, values in heights.items()),
         groups=tuple(groups),
-        levels={row.name: row.values[name] for row in rows if name in row.values},
+        levels={row.name: row.values[name] for row in result.published if name in row.values},
     )
 
 

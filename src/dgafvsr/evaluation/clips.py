@@ -219,7 +219,12 @@ def plan_inputs(
         probe = _probe(source, part)
         if truth is not None:
             _compare_input(probe, _probe(path, part), scale, part)
-        plans.append(InputPlan(name=name, source=source, frames=range(part.of(probe.count).stop)))
+        if not part.of(probe.count):
+            raise InputError(f"Nothing of {source} is left to score", got=f"{probe.count} frames and {part}")
+        made = (
+            part.of(probe.count).stop + part.skip_last
+        )  # so many that leaving the last ones out leaves the scored ones
+        plans.append(InputPlan(name=name, source=source, frames=range(made)))
     return plans
 
 

@@ -2,21 +2,23 @@
 
 from __future__ import annotations
 
+import itertools
 import zlib
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Literal, get_args
 
+from PIL import Image
 from torch import Tensor
 
 from dgafvsr.errors import InputError, OutputError, UsageError
-from dgafvsr.evaluation.clips import discover_clips
+from dgafvsr.evaluation.clips import discover_clips, picture_files
 from dgafvsr.evaluation.degradations import SCALE, crop_to_scale, reduce_bicubic, reduce_blurred
 from dgafvsr.evaluation.realistic import degrade_realistic
-from dgafvsr.video.atomic import writing_error
+from dgafvsr.video.atomic import PendingFolder, writing_error
 from dgafvsr.video.color import to_array, to_tensor, to_uint8
-from dgafvsr.video.folders import FolderWriter
-from dgafvsr.video.frames import Frame, FrameSource
+from dgafvsr.video.folders import IMAGE_SUFFIXES
+from dgafvsr.video.frames import FrameSource
 from dgafvsr.video.reader import open_source
 
 __all__ = ["DegradationKind", "degrade_clip", "degrade_clips"]
@@ -34,6 +36,8 @@ def degrade_clips(
     on_clip: Callable[[str, int], None] | None = None,
 ) -> int:
     """Degrade every clip of a set; one clip stays one folder, several become folders of their names.
+
+    PNG files are named like the source's pictures, so that a benchmark's sets belong together; a video's are numbered.
 
     Args:
         source: a video, a folder of pictures, or a folder of clips.
@@ -78,11 +82,31 @@ def degrade_clip(source: Path, target: Path, kind: DegradationKind, *, seed: int
             )
         name = source.stem if source.is_file() else source.resolve().name
         reduced = _reduce(_tensors(frames), kind, (seed, zlib.crc32(name.encode())))
-        with FolderWriter(target, frames.info.resized(width=width, height=height), overwrite=overwrite) as writer:
-            for index, lr in enumerate(reduced):
-                pixels = to_uint8(to_array(lr)[0])
-                writer.write(Frame(pixels=pixels, pts=index, time_base=frames.info.time_base, duration=1))
-    return writer.frames_written
+        return _write(reduced, target, _picture_names(source), source=source, overwrite=overwrite)
+
+
+def _write(reduced: Iterator[Tensor], target: Path, names: Iterator[str], *, source: Path, overwrite: bool) -> int:
+    """The pictures under their names, all of them or none; how many."""
+    pending, count = PendingFolder(target, overwrite=overwrite, source=source, may_hold=IMAGE_SUFFIXES), 0
+    try:
+        for lr, name in zip(reduced, names, strict=False):
+            Image.fromarray(to_uint8(to_array(lr)[0])).save(pending.path / f"{name}.png")
+            count += 1
+        pending.publish()
+    except OSError as error:
+        raise writing_error(target, error) from error
+    finally:
+        pending.discard()
+    return count
+
+
+def _picture_names(source: Path) -> Iterator[str]:
+    """Those of the source's pictures, as benchmarks pair them by name; numbers for a video."""
+    if source.is_dir():
+        stems = [file.stem for file in picture_files(source)]
+        if len(set(stems)) == len(stems):
+            return iter(stems)
+    return (f"{index:08d}" for index in itertools.count())
 
 
 def _reduce(frames: Iterator[Tensor], kind: DegradationKind, seed: tuple[int, int]) -> Iterator[Tensor]:

@@ -6,6 +6,7 @@ A result carries its protocol; numbers under different protocols are not compara
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -49,6 +50,36 @@ class Protocol:
     def with_flow(self, flow: FlowEstimatorName) -> Protocol:
         """The same protocol with another flow estimator; its name tells."""
         return self if flow == self.flow else replace(self, name=f"{self.name}, {flow} flow", flow=flow)
+
+    def changed(
+        self,
+        *,
+        luma_metrics: tuple[MetricName, ...] | None = None,
+        crop_border: int | None = None,
+        skip_first: int | None = None,
+        skip_last: int | None = None,
+    ) -> Protocol:
+        """The same protocol with other values, whose name tells what differs; None leaves a value as it is.
+
+        Raises:
+            UsageError: a crop or skip below 0.
+        """
+        wanted = {
+            "luma_metrics": luma_metrics,
+            "crop_border": crop_border,
+            "skip_first": skip_first,
+            "skip_last": skip_last,
+        }
+        values: dict[str, Any] = {
+            field: value for field, value in wanted.items() if value is not None and value != getattr(self, field)
+        }
+        told = {
+            "luma_metrics": f"Y for {'+'.join(luma_metrics)}" if luma_metrics else "RGB for all",
+            "crop_border": f"crop {crop_border}",
+            "skip_first": f"without the first {skip_first}",
+            "skip_last": f"without the last {skip_last}",
+        }
+        return replace(self, name=", ".join([self.name, *(told[field] for field in values)]), **values)
 
     def view(self, pictures: Tensor, metric: MetricName) -> Tensor:
         """What a metric sees of pictures: cropped, in its colour space.

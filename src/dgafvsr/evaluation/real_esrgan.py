@@ -7,6 +7,7 @@ float32 on the CPU, because that package's own binding needs a Vulkan driver. Bo
 
 from __future__ import annotations
 
+import importlib
 import importlib.util
 from pathlib import Path
 from typing import Any
@@ -37,10 +38,10 @@ class RealESRGAN:
 
     def __init__(self, *, threads: int = 1) -> None:
         try:
-            import ncnn  # type: ignore[import-not-found]
+            ncnn: Any = importlib.import_module("ncnn")
         except ImportError as error:
             raise _not_installed(error) from error
-        self._ncnn: Any = ncnn
+        self._ncnn = ncnn
         self._network = ncnn.Net()
         for option in ("vulkan_compute", "fp16_packed", "fp16_storage", "fp16_arithmetic", "bf16_storage"):
             setattr(self._network.opt, f"use_{option}", False)

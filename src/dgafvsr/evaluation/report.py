@@ -20,7 +20,6 @@ from rich.table import Table
 
 from dgafvsr.evaluation.metrics import METRICS, MetricName
 from dgafvsr.evaluation.outputs import check_targets, write_atomically
-from dgafvsr.evaluation.published import published_rows
 from dgafvsr.evaluation.results import ClipScores, EvaluationResult, MethodScores
 
 __all__ = ["rich_table", "save_report", "to_csv", "to_json", "to_markdown"]
@@ -105,7 +104,7 @@ def to_json(result: EvaluationResult) -> str:
         "metrics": list(result.metrics),
         "unavailable": {name: found.reason for name, found in result.unavailable.items()},
         "methods": {method.name: _method_document(method, result) for method in result.methods},
-        "published": [asdict(row) for row in published_rows(result.protocol.name, result.clip_names)],
+        "published": [asdict(row) for row in result.published],
         "notes": list(result.notes),
         "versions": {name: version(name) for name in ("dgafvsr", "torch", "torchmetrics", "torchvision")},
     }
@@ -141,7 +140,7 @@ def _rows(result: EvaluationResult, *, per_clip: bool) -> list[tuple[str, str, l
             rows += [(clip, method.name, _cells(method.clips[index], result), "clip") for method in result.methods]
     mean = "mean" if len(names) > 1 else names[0]
     rows += [(mean, method.name, _cells(method, result), "mean") for method in result.methods]
-    for row in published_rows(result.protocol.name, names):
+    for row in result.published:
         cells = [_number(name, row.values[name]) if name in row.values else "-" for name in result.metrics]
         rows.append((mean, row.name, cells, "reference"))
     return rows

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from dgafvsr.evaluation.metrics import MetricName, Unavailable
 from dgafvsr.evaluation.protocols import Protocol
+from dgafvsr.evaluation.published import PublishedRow, published_rows
 
 __all__ = ["ClipScores", "EvaluationResult", "MethodScores"]
 
@@ -80,6 +81,11 @@ class EvaluationResult:
     def frame_count(self) -> int:
         """Scored frames of all clips, for one method."""
         return sum(len(clip.frames) for clip in self.methods[0].clips) if self.methods else 0
+
+    @property
+    def published(self) -> tuple[PublishedRow, ...]:
+        """What others have published for these clips under this protocol."""
+        return published_rows(self.protocol.name, self.clip_names, truth=self.truth is not None)
 
     @property
     def notes(self) -> tuple[str, ...]:

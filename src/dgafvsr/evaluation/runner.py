@@ -15,12 +15,13 @@ from dgafvsr.errors import InputError, UsageError
 from dgafvsr.evaluation.cache import ScoreCache, Values
 from dgafvsr.evaluation.clips import ClipPlan, FrameChoice, plan_clips
 from dgafvsr.evaluation.metrics import METRICS, MetricName, Unavailable
+from dgafvsr.evaluation.no_reference import read_niqe_prior
 from dgafvsr.evaluation.protocols import PROTOCOLS, Protocol
 from dgafvsr.evaluation.results import ClipScores, EvaluationResult, MethodScores
 from dgafvsr.evaluation.scoring import FrameValues, Instruments, InstrumentSettings, load_instruments
 from dgafvsr.evaluation.workers import Segment, score_segments, segments_of
 
-__all__ = ["NO_TRUTH_METRICS", "EvaluationProgress", "EvaluationSettings", "evaluate_folders"]
+__all__ = ["NO_TRUTH_METRICS", "EvaluationProgress", "EvaluationSettings", "check_inputs", "evaluate_folders"]
 
 NO_TRUTH_METRICS: tuple[MetricName, ...] = ("musiq", "clipiqa", "niqe", "warping")
 """What is computed of a benchmark without ground truth, such as VideoLQ, if nobody asks for other metrics."""
@@ -119,6 +120,7 @@ def evaluate_folders(
         21.9
     """
     settings = settings or EvaluationSettings()
+    check_inputs({}, truth, settings)
     plans = plan_clips(predictions, truth, choice=settings.choice, clips=settings.clips)
     unavailable = _without_truth(settings.metrics) if truth is None else {}
     unavailable |= _without_pairs(plans, [name for name in settings.metrics if name not in unavailable])
@@ -137,6 +139,27 @@ def evaluate_folders(
         max_frames=settings.max_frames,
         truth_clips={plan.name: plan.truth for plan in plans if plan.truth is not None},
     )
+
+
+def check_inputs(predictions: Mapping[str, Path], truth: Path | None, settings: EvaluationSettings) -> None:
+    """Find out whether these can be scored, before other methods are run for hours to stand beside them.
+
+    Args:
+        predictions: those that are there already, as for `evaluate_folders`; may be empty.
+        truth: as for `evaluate_folders`.
+        settings: as for `evaluate_folders`.
+
+    Raises:
+        InputError: predictions and truth do not fit or cannot be read, or a file of weights cannot.
+        UsageError: a setting that makes no sense.
+    """
+    if settings.flow_weights is not None and not settings.flow_weights.is_file():
+        raise InputError(f"{settings.flow_weights} is no file of flow weights", remedy="check the path")
+    if settings.niqe_prior is not None:
+        read_niqe_prior(settings.niqe_prior)
+    if predictions:
+        plans = plan_clips(predictions, truth, choice=settings.choice, clips=settings.clips)
+        _check_sizes(plans, settings.metrics, settings.protocol.crop_border)
 
 
 class _Scores:

@@ -78,6 +78,7 @@ def load_instruments(
 
     Raises:
         InputError: the NIQE prior cannot be used.
+        ModelError: the flow weights that were named cannot be used.
     """
     unavailable: dict[MetricName, Unavailable] = {}
     users: dict[str, tuple[MetricName, ...]] = {
@@ -94,6 +95,8 @@ def load_instruments(
         try:
             loaded[instrument] = _load(instrument, settings)
         except ModelError as error:
+            if instrument == "flow" and settings.flow_weights is not None:
+                raise  # weights that were named are not passed over
             short = error.short if isinstance(error, MetricUnavailableError) else "no weights"
             unavailable |= dict.fromkeys(asked, Unavailable(short, str(error)))
     qualities: dict[str, QualityScore] = {name: loaded.pop(name) for name in QUALITIES if name in loaded}

@@ -50,6 +50,14 @@ class Method:
     def __init__(self, name: str, identity: Mapping[str, Any]) -> None:
         self.name, self.identity = name, {"dgafvsr": __version__, **identity}
 
+    def prepare(self) -> None:
+        """Load what it needs, so that a damaged model is found before other methods have worked for hours.
+
+        Raises:
+            ModelError: it cannot be loaded.
+        """
+        raise NotImplementedError
+
     def enlarge(self, lr: Tensor, on_frames: OnFrames) -> Tensor:
         """The clip, four times as large.
 
@@ -81,6 +89,10 @@ class FrameMethod(Method):
     @cached_property
     def _function(self) -> Callable[[NDArray[np.uint8]], NDArray[np.uint8]]:
         return self._load()
+
+    def prepare(self) -> None:
+        """Load the function."""
+        _ = self._function
 
     def enlarge(self, lr: Tensor, on_frames: OnFrames) -> Tensor:
         """The clip, frame by frame, by way of 8 bits."""
@@ -130,6 +142,10 @@ class ModelMethod(Method):
     @cached_property
     def _pipe(self) -> Any:
         return self._load()
+
+    def prepare(self) -> None:
+        """Load the pipeline."""
+        _ = self._pipe
 
     def enlarge(self, lr: Tensor, on_frames: OnFrames) -> Tensor:
         """The clip, sampled in windows."""
@@ -182,10 +198,12 @@ def make_predictions(
 
     Raises:
         OutputError: other frames are there already, or the folder cannot be written to; found before any is made.
-        ModelError: a method fails or gives values that are not numbers.
+        ModelError: a model cannot be loaded, found before any frame is made; or it gives values that are not numbers.
         ResourceError: the disk is full.
     """
     tasks = [task for method in methods for plan in plans if (task := _task(method, plan, folder)) is not None]
+    for method in dict.fromkeys(task.method for task in tasks):
+        method.prepare()
     total, done = sum(len(task.plan.frames) for task in tasks), 0
     for task in tasks:
 

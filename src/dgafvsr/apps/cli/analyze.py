@@ -24,10 +24,10 @@ SOURCE, MEASURED = "Features", "Measured"
 
 RESIDUAL_NOTE = (
     "This model's latents hold only what bicubic enlargement lacks, its pictures hold all. The paper's VAE has no such "
-    "split: here the pixel domain gains by the enlarged frames, which are much alike between neighbours "
-    "(--detail takes them off)."
+    "split: in feature / pixel the pixel domain gains by the enlarged frames, which are much alike between neighbours "
+    "(--detail takes them off); decoded / pixel is free of it."
 )
-DETAIL_NOTE = "The enlarged LR frame was taken off the decoded pictures, so that both domains hold detail only."
+DETAIL_NOTE = "The enlarged LR frame was taken off the decoded pictures, so that every domain holds detail only."
 
 app = typer.Typer(name="analyze", help="Measure the paper's observations on a model.", no_args_is_help=True)
 
@@ -102,7 +102,7 @@ def domains(
         typer.Option(
             metavar="NAME",
             rich_help_panel=MEASURED,
-            help="Common range of both domains: range (smallest to largest) or deviation (mean +- 3 deviations).",
+            help="Common range of the domains: range (smallest to largest) or deviation (mean +- 3 deviations).",
         ),
     ] = "range",
     detail: Annotated[
@@ -113,6 +113,15 @@ def domains(
             help="Take the enlarged LR frame off the pictures: for models whose latents hold only what it lacks.",
         ),
     ] = False,
+    warp: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME",
+            rich_help_panel=MEASURED,
+            help="Convention of the compared warps: released or centered. The model samples with its own.",
+            show_default="the model's",
+        ),
+    ] = None,
     guidance: Annotated[
         bool, typer.Option(help="Guide frames by their neighbours while sampling.", rich_help_panel=MEASURED)
     ] = True,
@@ -126,14 +135,18 @@ def domains(
     debug: Debug = False,
 ) -> None:
     """Observation 1: neighbouring frames compared as features and as pixels, at every diffusion step."""
-    from dgafvsr.analysis.domains import Normalisation, compare_domains
+    from dgafvsr.analysis.domains import compare_domains
     from dgafvsr.analysis.domains_report import plot_domains, report_domains
+    from dgafvsr.analysis.pair_measures import Normalisation
     from dgafvsr.analysis.samples import ClipSettings, lr_clips
     from dgafvsr.apps.cli.devices import choose_device
     from dgafvsr.flow.estimator import FlowEstimatorName, create_flow_estimator
     from dgafvsr.models.autoencoder import ResidualAutoencoder
+    from dgafvsr.sampling.ogwm import Convention
 
     (rule,) = parse_choices(normalisation, get_args(Normalisation), "--normalisation", one=True)
+    if warp is not None:
+        (warp,) = parse_choices(warp, get_args(Convention), "--warp", one=True)
     part = ClipSettings(max_frames=max_frames, crop=crop)
     reports = _check(flow, wanted(json, markdown, csv), wanted(plot, pictures), overwrite=overwrite)
     paths, chosen = _find(clips), choose_device(device)
@@ -149,6 +162,7 @@ def domains(
             steps=steps,
             normalisation=cast(Normalisation, rule),
             detail=detail,
+            convention=cast(Convention | None, warp),
             on_event=lambda _: bar(next(count)),
             seed=seed,
             guided=guidance,
@@ -163,6 +177,7 @@ def domains(
         crop=crop,
         steps=len(result.steps),
         detail=detail,
+        warp=warp or str(pipe.config.warp),
         guided=guidance,
         seed=seed,
     )

@@ -7,7 +7,7 @@ import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
-from functools import partial
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, cast
 
@@ -121,6 +121,42 @@ def evaluate(
             show_default="psnr,ssim,lpips,dists,tlpips; without truth musiq,clipiqa,niqe,warping",
         ),
     ] = None,
+    luma: Annotated[
+        str | None,
+        typer.Option(
+            metavar="LIST",
+            rich_help_panel=METRICS,
+            help="Metrics that see BT.601 studio-range Y instead of RGB, or none.",
+            show_default="the protocol's",
+        ),
+    ] = None,
+    crop: Annotated[
+        int | None,
+        typer.Option(
+            metavar="N",
+            rich_help_panel=METRICS,
+            help="Leave out N pixels on each side.",
+            show_default="the protocol's, 0",
+        ),
+    ] = None,
+    skip_first: Annotated[
+        int | None,
+        typer.Option(
+            metavar="N",
+            rich_help_panel=METRICS,
+            help="Leave out the first N frames.",
+            show_default="the protocol's, 0",
+        ),
+    ] = None,
+    skip_last: Annotated[
+        int | None,
+        typer.Option(
+            metavar="N",
+            rich_help_panel=METRICS,
+            help="Leave out the last N frames.",
+            show_default="the protocol's, 0",
+        ),
+    ] = None,
     flow: Annotated[
         str | None,
         typer.Option(
@@ -216,15 +252,18 @@ def evaluate(
     from dgafvsr.evaluation.plots import check_plotting
     from dgafvsr.evaluation.protocols import get_protocol
     from dgafvsr.evaluation.report import rich_table, save_report
-    from dgafvsr.evaluation.runner import NO_TRUTH_METRICS, EvaluationSettings, evaluate_folders
+    from dgafvsr.evaluation.runner import NO_TRUTH_METRICS, EvaluationSettings, check_inputs, evaluate_folders
     from dgafvsr.flow.estimator import FlowEstimatorName
     from dgafvsr.jobs.predictions import ModelSettings
 
     check_flow(flow)
     chosen, place = get_protocol(protocol), choose_device(device)
+    chosen = chosen if flow is None else chosen.with_flow(cast(FlowEstimatorName, flow))
+    seen_as_luma = None if luma is None else () if luma == "none" else parse_metrics(luma)
+    chosen = chosen.changed(luma_metrics=seen_as_luma, crop_border=crop, skip_first=skip_first, skip_last=skip_last)
     default = EvaluationSettings().metrics if truth is not None else NO_TRUTH_METRICS
     settings = EvaluationSettings(
-        protocol=chosen if flow is None else chosen.with_flow(cast(FlowEstimatorName, flow)),
+        protocol=chosen,
         metrics=default if metrics is None else parse_metrics(metrics),
         max_frames=max_frames,
         clips=None if clips is None else tuple(name.strip() for name in clips.split(",") if name.strip()),
@@ -245,6 +284,7 @@ def evaluate(
     guided = [True, False] if guidance and no_guidance else [not no_guidance]
     methods = [*_baselines(baseline or []), *_models(model or [], run, guided, device=str(place))]
     _check_methods(given, methods, lr)
+    check_inputs(given if methods else {}, truth, settings)
     with _frames_folder(keep_frames) as folder:
         if methods:
             assert lr is not None
@@ -308,20 +348,24 @@ def _models(arguments: list[str], settings: ModelSettings, guided: list[bool], *
     import torch
 
     from dgafvsr.jobs.predictions import ModelMethod
-    from dgafvsr.models.checkpoints import resolve_folder
+    from dgafvsr.models.checkpoints import GUIDANCE_FOLDERS, resolve_folder
 
     for argument in arguments:
         name, _, source = argument.rpartition("=") if not Path(argument).exists() else ("", "", argument)
         folder = resolve_folder(None if source == PACKAGED else source)
 
+        @lru_cache(maxsize=1)  # guidance on and off are one model
         def load(folder: Path = folder) -> Any:
             from dgafvsr import pipeline
 
             pipe: Any = pipeline.DGAFVSRPipeline
             return pipe.from_pretrained(folder, torch_dtype=getattr(torch, settings.dtype)).to(device)
 
+        called = name or (PACKAGED if source == PACKAGED else Path(source).name)
+        if not any((folder / part).is_dir() for part in GUIDANCE_FOLDERS):  # such as SD-x4: there is one way to run it
+            yield ModelMethod(f"{called}, per frame", folder, load, replace(settings, guided=False))
+            continue
         for each in guided:
-            called = name or (PACKAGED if source == PACKAGED else Path(source).name)
             title = f"{called}, guidance {'on' if each else 'off'}"
             yield ModelMethod(title, folder, load, replace(settings, guided=each))
 
