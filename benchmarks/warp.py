@@ -1,54 +1,34 @@
-"""OGWM as one gather against OGWM with its x4 tensors (the authors' path), same input, same run.
+"""OGWM as one gather against OGWM with its x4 tensors (the authors' path): time, and how far the two are apart.
 
-python benchmarks/warp.py [--height 180] [--width 320] [--device cpu]
+python benchmarks/warp.py [--size 320x180] [--device cpu] [--write]
 """
 
 from __future__ import annotations
 
-import argparse
-import platform
-import time
-from collections.abc import Callable
+from collections.abc import Sequence
 
 import torch
-from torch import Tensor
+from harness import HighResolutionOGWM, Report, options_of, parser, random_tensors, seconds
 
-from dgafvsr.sampling.ogwm import OGWM, _rescale_warp_rescale
-
-
-def median_seconds(call: Callable[[], Tensor], device: str, repeats: int = 15) -> float:
-    """Median wall time of a call, after a warm-up."""
-    times = []
-    for _ in range(repeats + 2):
-        start = time.perf_counter()
-        call()
-        if device.startswith("cuda"):
-            torch.cuda.synchronize()
-        times.append(time.perf_counter() - start)
-    return sorted(times[2:])[repeats // 2]
+from dgafvsr.sampling.ogwm import OGWM
 
 
-def main() -> None:
+@torch.inference_mode()
+def main(words: Sequence[str] | None = None) -> None:
     """Print a Markdown table."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--height", type=int, default=180)
-    parser.add_argument("--width", type=int, default=320)
-    parser.add_argument("--device", default="cpu")
-    options = parser.parse_args()
-    torch.manual_seed(0)
-    feature = torch.randn(1, 4, options.height, options.width, device=options.device)
-    flow = torch.randn(1, 2, 4 * options.height, 4 * options.width, device=options.device) * 8
-    print(
-        f"torch {torch.__version__}, {platform.machine()}, {options.device}, {options.width}x{options.height} latent\n"
-    )
-    print("| convention | x4 tensors, ms | gather, ms | ratio | largest difference |\n|---|---|---|---|---|")
+    options = options_of(parser("warp", __doc__), words)
+    feature, _, flow = random_tensors(options)
+    columns = ("convention", "x4 tensors, ms", "gather, ms", "ratio", "flow kept", "largest difference")
+    report = Report(title=f"OGWM on a {options.size} latent", columns=columns, options=options)
     for convention in ("released", "centered"):
-        ogwm = OGWM(convention=convention)
-        kept = ogwm.keep(flow)
-        slow = median_seconds(lambda ogwm=ogwm: _rescale_warp_rescale(feature, flow, ogwm), options.device)
-        fast = median_seconds(lambda ogwm=ogwm, kept=kept: ogwm(feature, kept), options.device)
-        error = (_rescale_warp_rescale(feature, flow, ogwm) - ogwm(feature, kept)).abs().max().item()
-        print(f"| {convention} | {1e3 * slow:.2f} | {1e3 * fast:.2f} | {slow / fast:.1f} | {error:.1e} |")
+        theirs, ours = HighResolutionOGWM(convention=convention), OGWM(convention=convention)
+        wide, kept = theirs.keep(flow), ours.keep(flow)
+        slow = seconds(lambda theirs=theirs, wide=wide: theirs(feature, wide), options)
+        fast = seconds(lambda ours=ours, kept=kept: ours(feature, kept), options)
+        error = (theirs(feature, wide) - ours(feature, kept)).abs().max().item()
+        share = f"1/{wide.numel() // kept.numel()}"
+        report.add(convention, f"{1e3 * slow:.2f}", f"{1e3 * fast:.2f}", f"{slow / fast:.1f}", share, f"{error:.1e}")
+    report.finish()
 
 
 if __name__ == "__main__":

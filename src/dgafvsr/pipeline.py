@@ -18,8 +18,8 @@ from torch import Tensor
 
 from dgafvsr.errors import ModelError, UsageError
 from dgafvsr.flow.estimator import FlowEstimator, create_flow_estimator
-from dgafvsr.models.autoencoder import FACTOR
 from dgafvsr.models.checkpoints import check_guidance_fits, load_guidance, load_parts, resolve_folder
+from dgafvsr.models.execution import Execution
 from dgafvsr.models.guidance_unet import GuidanceUNet
 from dgafvsr.models.latent_codec import LatentCodec
 from dgafvsr.models.prompt import embed_prompt
@@ -27,11 +27,15 @@ from dgafvsr.sampling.ftcm import FTCM
 from dgafvsr.sampling.inputs import Clip, check_noise_level
 from dgafvsr.sampling.noise import InitialNoise, NoiseSource
 from dgafvsr.sampling.ogwm import OGWM, Convention
+from dgafvsr.sampling.presets import Quality, SamplingChoice, SamplingSettings, preset
+from dgafvsr.sampling.reuse import Reuse
 from dgafvsr.sampling.sampler import Guidance, Sampler, StepEvent
 from dgafvsr.sampling.seams import SeamState, check_state, cross_fade, hold_back
+from dgafvsr.sampling.solvers import Solver, make_scheduler
 from dgafvsr.sampling.stablevsr import PixelGuidance
 from dgafvsr.sampling.sweeps import Turns
 from dgafvsr.sampling.tiles import Tiling
+from dgafvsr.sampling.transport import NoiseTransport
 from dgafvsr.sampling.windows import Window, batch_windows, plan_windows
 from dgafvsr.video.arrays import FramesLike, FramesOut, OutputType, as_frames, check_output_type, from_frames
 
@@ -70,12 +74,13 @@ class DGAFVSRPipeline(DiffusionPipeline):
         default_steps: T when the call names none.
         flow: name of the flow backend, see `dgafvsr.flow.estimator`.
         noise_level: class label of checkpoints that have one, when the call names none.
-        initial_noise: `independent` or `shared` between frames, see `dgafvsr.sampling.noise`.
+        initial_noise: `independent`, `shared` or `transported`, see `dgafvsr.sampling.noise`.
         turns: whether the first frame of a sweep is `guided` or `unguided` (the paper), see `dgafvsr.sampling.sweeps`.
 
     Attributes:
         ogwm: the warp of FTCM; replace it to run the paper's ablations.
         flow_estimator: FM's estimator, made from `flow` at the first call unless it is set before.
+        execution: how the networks are run, see `dgafvsr.models.execution`.
 
     Example:
         >>> pipe = DGAFVSRPipeline.from_pretrained()  # the packaged model
@@ -131,6 +136,7 @@ class DGAFVSRPipeline(DiffusionPipeline):
         )
         self.ogwm = OGWM(convention=warp)
         self.flow_estimator: FlowEstimator | None = None
+        self.execution = Execution()
 
     @classmethod
     def from_pretrained(  # type: ignore[override]
@@ -175,6 +181,12 @@ class DGAFVSRPipeline(DiffusionPipeline):
         """T when a call names none."""
         return int(self.config.default_steps)
 
+    @property
+    def sampling_settings(self) -> SamplingSettings:
+        """What holds where neither a call nor its quality says anything: the model's card, else the method."""
+        config = self.config
+        return SamplingSettings(steps=self.default_steps, turns=config.turns, initial_noise=config.initial_noise)
+
     def enable_vae_tiling(self) -> None:
         """Decode in tiles: less memory on large frames."""
         self.vae.enable_tiling()
@@ -198,7 +210,7 @@ class DGAFVSRPipeline(DiffusionPipeline):
         *,
         overlap: int = 0,
         window_batch: int = 1,
-        guided: bool = True,
+        guided: bool | None = None,
         first_frame: int = 0,
         noise: NoiseSource | None = None,
         noise_level: int | None = None,
@@ -208,6 +220,12 @@ class DGAFVSRPipeline(DiffusionPipeline):
         tail: int = 0,
         tile: int | None = None,
         tile_overlap: int = 16,
+        solver: Solver | None = None,
+        turns: Turns | None = None,
+        reuse: Reuse | None = None,
+        flow_scale: int | None = None,
+        initial_noise: InitialNoise | None = None,
+        quality: Quality | None = None,
     ) -> UpscaledFrames:
         """The clip, four times as large.
 
@@ -224,7 +242,7 @@ class DGAFVSRPipeline(DiffusionPipeline):
             callback_on_step_end: called as (pipeline, step, timestep, {"latents": B N 4 h w}) after each sweep.
             overlap: frames that neighbouring windows share.
             window_batch: windows of equal length sampled in lockstep.
-            guided: False samples every frame alone.
+            guided: False samples every frame alone; None is True, or what `quality` says.
             first_frame: index of the first frame in its shot: noise belongs to frame indices.
             noise: source of randomness instead of the seed's, such as `SequentialNoise` (the authors' order of draws).
             noise_level: class label, and above 0 the noise augmentation of the LR frames, for SD-x4 checkpoints.
@@ -236,6 +254,13 @@ class DGAFVSRPipeline(DiffusionPipeline):
             tile: LR pixels in the side of the tiles that the networks see, see `dgafvsr.sampling.tiles`; less memory
                 for large frames. None: whole frames.
             tile_overlap: LR pixels that neighbouring tiles share at least.
+            solver: `ddim`, `ddpm`, `dpm++` or `unipc` with the scheduler's noise schedule; None takes it as it is.
+            turns: instead of the model's.
+            reuse: which parts of the networks run at which steps; None runs all at every one.
+            flow_scale: times that frames are enlarged before flow is estimated on them: 4 (None), 2 or 1.
+            initial_noise: instead of the model's.
+            quality: `fast`, `balanced` or `best`, for whatever of steps, solver, guided, turns, reuse and flow_scale is
+                None, see `dgafvsr.sampling.presets`.
 
         Returns:
             The frames but the tail, in the form that `output_type` names, and the state.
@@ -248,11 +273,22 @@ class DGAFVSRPipeline(DiffusionPipeline):
         output_type = check_output_type(output_type)
         level = self.config.noise_level if noise_level is None else noise_level
         check_noise_level(level, self.unet.config.num_class_embeds, self.low_res_scheduler)
+        asked = SamplingChoice(
+            steps=num_inference_steps,
+            solver=solver,
+            guided=guided,
+            turns=turns,
+            reuse=reuse,
+            flow_scale=flow_scale,
+            initial_noise=initial_noise,
+        )
+        chosen = asked.over(preset(quality, self.default_steps)).on(self.sampling_settings)
+        follows = chosen.initial_noise == "transported" and noise is None and latents is None
         clip = Clip(
             lr=as_frames(frames),
             seed=seed,
             first_frame=first_frame,
-            initial_noise=self.config.initial_noise,
+            initial_noise=chosen.initial_noise,
             noise=noise,
             latents=latents,
             latent_channels=self.unet.config.out_channels,
@@ -260,20 +296,23 @@ class DGAFVSRPipeline(DiffusionPipeline):
             noise_level=level,
             low_res_scheduler=self.low_res_scheduler,
             class_labels=self.unet.config.num_class_embeds is not None,
+            flow_scale=chosen.flow_scale,
+            transport=NoiseTransport(seed, state) if follows else None,
         )
+        self.execution.arrange(self.unet, self.guidance, self.vae)
         plan = plan_windows(len(clip.lr), window, overlap, head=check_state(state, clip.lr), tail=tail)
         _check_batch(plan, window_batch, noise)
         tiling = None if tile is None else Tiling(tile=tile, overlap=tile_overlap)
-        sampler = self._sampler(self._guidance(tile) if guided else None, scheduler, eta, tiling)
-        steps = self.default_steps if num_inference_steps is None else num_inference_steps
-        estimator = self._flow_estimator() if sampler.guidance is not None and flows is None else None
+        sampler = self._sampler(self._guidance(tile) if chosen.guided else None, scheduler, eta, tiling, chosen)
+        flowing = (sampler.guidance is not None or clip.needs_flows) and flows is None
+        estimator = self._flow_estimator() if flowing else None
         hear = _Listeners(self, on_event, callback_on_step_end)
         codec = None if output_type == "latent" else LatentCodec(self.vae, tile)
-        result, done = _empty_result(clip, tail, decoded=codec is not None), 0
+        result, done = clip.room(tail, decoded=codec is not None), 0
         seam = None if state is None else dict(state)
         for windows in batch_windows(plan, window_batch):
             inputs = clip.windows(windows, sampler.guidance, estimator, self._execution_device)
-            sampled = hear.run(sampler.sample(inputs, steps), inputs.latents)
+            sampled = hear.run(sampler.sample(inputs, chosen.steps), inputs.latents)
             for index, each in enumerate(windows):
                 joined = cross_fade(sampled[index], seam)
                 seam = hold_back(joined, each.tail)
@@ -282,6 +321,8 @@ class DGAFVSRPipeline(DiffusionPipeline):
                     result[done] = (latent if codec is None else codec.decode_pixels(latent, lr))[0]
                     done += 1
         self.maybe_free_model_hooks()
+        if seam is not None and clip.transport is not None:
+            seam |= clip.transport.state
         return UpscaledFrames(frames=result if codec is None else from_frames(result, output_type), state=seam)
 
     def _flow_estimator(self) -> FlowEstimator:
@@ -296,18 +337,21 @@ class DGAFVSRPipeline(DiffusionPipeline):
             return FTCM(network=self.guidance, ogwm=self.ogwm)
         return PixelGuidance(network=self.guidance, codec=LatentCodec(self.vae, tile), convention=self.ogwm.convention)
 
-    def _sampler(self, guidance: Guidance | None, scheduler: Any, eta: float, tiling: Tiling | None) -> Sampler:
+    def _sampler(
+        self, guidance: Guidance | None, scheduler: Any, eta: float, tiling: Tiling | None, chosen: SamplingSettings
+    ) -> Sampler:
         prompt = None
         if self.text_encoder is not None:
             prompt = embed_prompt(self.text_encoder, self.tokenizer).to(self._execution_device)
         return Sampler(
             denoiser=self.unet,
             guidance=guidance,
-            scheduler=scheduler or self.scheduler,
+            scheduler=make_scheduler(chosen.solver, scheduler or self.scheduler),
             prompt_embeds=prompt,
             eta=eta,
             tiling=tiling,
-            turns=self.config.turns,
+            turns=chosen.turns,
+            reuse=chosen.reuse,
         )
 
 
@@ -330,17 +374,6 @@ class _Listeners:
             if last and self.on_step_end is not None:
                 self.on_step_end(self.pipeline, event.step, event.timestep, {"latents": torch.stack(batch, dim=1)})
         return torch.stack(batch, dim=1)
-
-
-def _empty_result(clip: Clip, tail: int, *, decoded: bool) -> Tensor:
-    """Room for a call's frames, T - tail 3 4h 4w laid out as arrays are, or T - tail C h w for its latents.
-
-    Finished frames are by far the largest thing that a call holds, so they are written where they stay.
-    """
-    frames, (height, width) = len(clip.lr) - tail, clip.lr.shape[-2:]
-    if not decoded:
-        return torch.empty(frames, clip.latent_channels, height, width)
-    return torch.empty(frames, FACTOR * height, FACTOR * width, 3).permute(0, 3, 1, 2)
 
 
 def _check_batch(plan: list[Window], window_batch: int, noise: NoiseSource | None) -> None:

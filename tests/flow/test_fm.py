@@ -2,7 +2,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from dgafvsr.errors import InputError
+from dgafvsr.errors import InputError, UsageError
 from dgafvsr.flow.dis import DISFlow
 from dgafvsr.flow.fields import backward_warp
 from dgafvsr.flow.fm import BidirectionalFlows, bidirectional_flows, upsample_frames
@@ -71,3 +71,21 @@ def test_what_is_no_clip_is_refused(shape):
 def test_directions_must_fit_each_other():
     with pytest.raises(InputError):
         BidirectionalFlows(forward=torch.zeros(2, 2, 4, 5), backward=torch.zeros(2, 2, 5, 4))
+
+
+@pytest.mark.parametrize("scale", [1, 2, 4])
+def test_flow_at_a_lower_scale_is_the_same_motion_in_pixels_of_the_x4_grid(scale):
+    noise = torch.rand(1, 3, 24, 28, generator=torch.Generator().manual_seed(3))
+    scene = F.interpolate(noise, size=(120, 140), mode="bicubic").clamp(0, 1)
+    frames = torch.cat([scene[..., 5 + t : 85 + t, 4 + 2 * t : 104 + 2 * t] for t in range(2)])
+    flows = bidirectional_flows(frames, DISFlow(), scale=scale)
+    assert flows.forward.shape == (1, 2, 320, 400)
+    inner = flows.forward[0, :, 48:-48, 48:-48]
+    # The scene moves by (-2, -1) LR pixels: what frame 1 shows at p lies at p + (8, 4) on frame 0's x4 grid.
+    assert (inner[0].median() - 8).abs() < 0.5
+    assert (inner[1].median() - 4).abs() < 0.5
+
+
+def test_impossible_flow_scale_is_refused():
+    with pytest.raises(UsageError, match="1, 2 or 4"):
+        bidirectional_flows(torch.rand(2, 3, 20, 24), DISFlow(), scale=3)

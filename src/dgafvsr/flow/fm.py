@@ -17,10 +17,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from dgafvsr.errors import InputError
+from dgafvsr.errors import InputError, UsageError
 from dgafvsr.flow.estimator import FlowEstimator
+from dgafvsr.flow.fields import resize_flow
 
-__all__ = ["BidirectionalFlows", "bidirectional_flows", "upsample_frames"]
+__all__ = ["BidirectionalFlows", "bidirectional_flows", "check_flow_scale", "upsample_frames"]
 
 RESCALING = 4
 
@@ -30,9 +31,9 @@ class BidirectionalFlows:
     """Flow between the neighbouring frames of a clip of T frames, (dx, dy) in pixels of the x4 grid."""
 
     forward: Tensor
-    """T-1 2 H W: frame_{i+1}(p) ~ frame_i(p + forward[i](p))."""
+    """T-1 2 H W: `frame_{i+1}(p) ~ frame_i(p + forward[i](p))`."""
     backward: Tensor
-    """T-1 2 H W: frame_i(p) ~ frame_{i+1}(p + backward[i](p))."""
+    """T-1 2 H W: `frame_i(p) ~ frame_{i+1}(p + backward[i](p))`."""
 
     def __post_init__(self) -> None:
         if self.forward.shape != self.backward.shape or self.forward.ndim < 4 or self.forward.shape[1] != 2:
@@ -44,7 +45,11 @@ class BidirectionalFlows:
 
 
 def bidirectional_flows(
-    lr_frames: Tensor, estimator: FlowEstimator, *, keep: Callable[[Tensor], Tensor] | None = None
+    lr_frames: Tensor,
+    estimator: FlowEstimator,
+    *,
+    keep: Callable[[Tensor], Tensor] | None = None,
+    scale: int = RESCALING,
 ) -> BidirectionalFlows:
     """Flow between all neighbouring frames of a clip, in both directions.
 
@@ -52,6 +57,8 @@ def bidirectional_flows(
         lr_frames: T 3 h w float in [0, 1], RGB, T at least 1.
         estimator: called with two upsampled frames 1 3 4h 4w at a time.
         keep: what is stored of a flow 1 2 4h 4w, as 1 2 ...; None stores all of it.
+        scale: times that frames are enlarged for the estimator, 1, 2 or 4. Below 4, the method's, the flow is estimated
+            on fewer pixels and enlarged (bilinear): several times faster, and coarser.
 
     Returns:
         Flows on the device where the estimator leaves them; 0 2 H W for a clip of one frame.
@@ -66,21 +73,35 @@ def bidirectional_flows(
         raise InputError(
             "FM needs a clip", got=f"{tuple(lr_frames.shape)} {lr_frames.dtype}", expected="T 3 h w floats in [0, 1]"
         )
+    check_flow_scale(scale)
     keep = keep or (lambda flow: flow)
+    height, width = (RESCALING * side for side in lr_frames.shape[-2:])
     if len(lr_frames) == 1:
-        height, width = (RESCALING * side for side in lr_frames.shape[-2:])
         none = keep(lr_frames.new_zeros(1, 2, height, width, dtype=torch.float32))[:0]
         return BidirectionalFlows(forward=none, backward=none.clone())
+
+    def kept_flow(current: Tensor, neighbor: Tensor) -> Tensor:
+        flow = estimator(current, neighbor)
+        return keep(flow if scale == RESCALING else resize_flow(flow, height=height, width=width)).clone()
+
     forward, backward = [], []
-    here = upsample_frames(lr_frames[:1])
+    here = upsample_frames(lr_frames[:1], scale)
     for index in range(1, len(lr_frames)):
-        after = upsample_frames(lr_frames[index : index + 1])
-        forward.append(keep(estimator(after, here)).clone())
-        backward.append(keep(estimator(here, after)).clone())
+        after = upsample_frames(lr_frames[index : index + 1], scale)
+        forward.append(kept_flow(after, here))
+        backward.append(kept_flow(here, after))
         here = after
     return BidirectionalFlows(forward=torch.cat(forward), backward=torch.cat(backward))
 
 
-def upsample_frames(lr_frames: Tensor) -> Tensor:
-    """N 3 4h 4w: bicubic, align_corners=False, no antialias, not clamped; lr_frames are N 3 h w in [0, 1]."""
-    return F.interpolate(lr_frames, scale_factor=RESCALING, mode="bicubic", align_corners=False)
+def check_flow_scale(scale: int) -> None:
+    """Raise UsageError unless flow can be estimated on frames enlarged so many times."""
+    if scale not in (1, 2, RESCALING):
+        raise UsageError("The scale of the flow is impossible", got=scale, expected="1, 2 or 4")
+
+
+def upsample_frames(lr_frames: Tensor, scale: int = RESCALING) -> Tensor:
+    """N 3 sh sw: bicubic, align_corners=False, no antialias, not clamped; lr_frames are N 3 h w in [0, 1]."""
+    if scale == 1:
+        return lr_frames
+    return F.interpolate(lr_frames, scale_factor=scale, mode="bicubic", align_corners=False)

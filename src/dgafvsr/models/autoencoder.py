@@ -144,18 +144,22 @@ class ResidualAutoencoder(ModelMixin, ConfigMixin):
 
     @apply_forward_hook
     def decode(self, latents: Tensor, lr: Tensor) -> Tensor:
-        """HR frame of a latent, given the LR frame: N C h w and N 3 h w in [-1, 1] -> N 3 4h 4w, about [-1, 1]."""
-        mean, std = self._statistics(latents)
-        inputs = torch.cat([latents * std + mean, lr], dim=1)
-        return self._picture_in_tiles(inputs) if self.use_tiling else self._picture(inputs)
+        """HR frame of a latent, given the LR frame: N C h w and N 3 h w in [-1, 1] -> N 3 4h 4w, about [-1, 1].
 
-    def _picture(self, inputs: Tensor) -> Tensor:
-        """HR frame of [raw latent, LR frame]."""
+        The LR frame may be of a wider type than latent and weights. It is then enlarged and summed with the detail in
+        that type: bfloat16 alone would round the picture to 7 bits.
+        """
+        mean, std = self._statistics(latents)
+        raw = latents * std + mean
+        return self._picture_in_tiles(raw, lr) if self.use_tiling else self._picture(raw, lr)
+
+    def _picture(self, raw: Tensor, lr: Tensor) -> Tensor:
+        """HR frame of a raw latent and an LR frame, in the LR frame's type."""
         shuffle, finish = self.detail[0], self.detail[1:]
-        detail = finish(self.detail_trunk(shuffle(self.decoder(inputs))))
-        large = upsample_lr(inputs[:, self.config.latent_channels :])
+        detail = finish(self.detail_trunk(shuffle(self.decoder(torch.cat([raw, lr.to(raw)], dim=1)))))
+        large = upsample_lr(lr)
         if self.fine is not None:
-            detail = detail + self.fine(torch.cat([detail, large], dim=1))
+            detail = detail + self.fine(torch.cat([detail, large.to(detail)], dim=1))
         return large + detail
 
     def enable_tiling(self, tile: int = 128) -> None:
@@ -166,19 +170,19 @@ class ResidualAutoencoder(ModelMixin, ConfigMixin):
         """Decode whole frames."""
         self.use_tiling = False
 
-    def _picture_in_tiles(self, inputs: Tensor) -> Tensor:
+    def _picture_in_tiles(self, raw: Tensor, lr: Tensor) -> Tensor:
         """Tiles with a margin as wide as the decoder can see, so that nothing has to be blended."""
         config = self.config
         margin = 2 * config.decoder_blocks + config.detail_blocks + 4 + (2 if config.fine_width else 0)
-        height, width = inputs.shape[-2:]
+        height, width = raw.shape[-2:]
         rows = []
         for top in range(0, height, self.tile):
             row = []
             for left in range(0, width, self.tile):
                 y, x = max(top - margin, 0), max(left - margin, 0)
                 bottom, right = min(top + self.tile, height), min(left + self.tile, width)
-                window = inputs[:, :, y : bottom + margin, x : right + margin]
-                picture = self._picture(window)
+                window = (..., slice(y, bottom + margin), slice(x, right + margin))
+                picture = self._picture(raw[window], lr[window])
                 crop = [slice((a - b) * FACTOR, (c - b) * FACTOR) for a, b, c in ((top, y, bottom), (left, x, right))]
                 row.append(picture[:, :, crop[0], crop[1]])
             rows.append(torch.cat(row, dim=3))

@@ -20,6 +20,8 @@ from diffusers.models.unets.unet_2d_blocks import DownBlock2D, UNetMidBlock2D, U
 from torch import Tensor, nn
 
 from dgafvsr.errors import ModelError
+from dgafvsr.models.compiling import Compilable
+from dgafvsr.models.deep_features import DeepFeatures
 from dgafvsr.models.guided_unet import GuidanceResiduals, GuidedUNet
 from dgafvsr.models.stages import walk_down, walk_mid, walk_up
 
@@ -28,7 +30,7 @@ __all__ = ["GuidanceUNet"]
 LR_CHANNELS = 3
 
 
-class GuidanceUNet(ModelMixin, ConfigMixin):
+class GuidanceUNet(Compilable, ModelMixin, ConfigMixin):
     """The guidance U-Net G_U.
 
     Args:
@@ -49,8 +51,12 @@ class GuidanceUNet(ModelMixin, ConfigMixin):
         zero_condition: the aligned latent is read as zeros (a control: what the guidance gains by capacity alone).
         aligned_lr: the condition is the aligned latent and the neighbour's aligned LR frame, which differs from the
             current LR frame where the flow cannot be trusted.
+
+    Attributes:
+        fused_upsampling: whether doubling and convolution are one (`execution.py`).
     """
 
+    fused_upsampling = False
     _supports_gradient_checkpointing = True
 
     @register_to_config
@@ -173,6 +179,7 @@ class GuidanceUNet(ModelMixin, ConfigMixin):
         aligned: Tensor,
         timestep: Tensor | float | int,
         class_labels: Tensor | None = None,
+        deep: DeepFeatures | None = None,
     ) -> GuidanceResiduals:
         """Residuals for every stage of D_U.
 
@@ -183,9 +190,11 @@ class GuidanceUNet(ModelMixin, ConfigMixin):
                 OGWM, N 7 h w.
             timestep: the diffusion time t: a scalar, or N of them.
             class_labels: N noise levels, as D_U gets them.
+            deep: filled if it is empty; if it is not, it stands for the lower levels. None for a plain call.
 
         Returns:
-            The residuals, in the order D_U's stages run; none for the decoder unless `dense`.
+            The residuals, in the order D_U's stages run; none for the decoder unless `dense`, those of the outermost
+            level alone if `deep` was filled.
         """
         if self.config.zero_condition:
             aligned = torch.zeros_like(aligned)
@@ -197,13 +206,27 @@ class GuidanceUNet(ModelMixin, ConfigMixin):
             taps.append(hidden)
             return hidden
 
-        hidden, skips = walk_down(self.down_blocks, self.conv_in(sample), emb, {}, tap)
-        down = _through(self.zero_down, taps)
-        hidden = walk_mid(self.mid_block, hidden, emb, {})
+        kept = None if deep is None else deep.hidden
+        blocks = self.down_blocks if kept is None else self.down_blocks[:1]
+        hidden, skips = walk_down(blocks, self.conv_in(sample), emb, {}, tap)
+        down = _through(self.zero_down[: len(taps)], taps)
+        mid = None
         taps.clear()
+        if kept is None:
+            hidden = walk_mid(self.mid_block, hidden, emb, {})
+            mid = self.zero_mid(hidden)
+            if self.up_blocks is not None:
+                inner = list(self.up_blocks)[:-1]
+                hidden = walk_up(inner, hidden, skips, emb, {}, tap, fused=self.fused_upsampling)
+            if deep is not None:
+                deep.hidden = hidden
+        else:
+            hidden = kept
         if self.up_blocks is not None:
-            walk_up(self.up_blocks, hidden, skips, emb, {}, tap)
-        return GuidanceResiduals(down=down, mid=self.zero_mid(hidden), up=_through(self.zero_up, taps))
+            last: Any = self.up_blocks[-1]
+            walk_up([last], hidden, skips[: len(last.resnets)], emb, {}, tap, fused=self.fused_upsampling)
+        up = _through(self.zero_up[len(self.zero_up) - len(taps) :], taps)
+        return GuidanceResiduals(down=down, mid=mid, up=up)
 
     def _embed(self, sample: Tensor, timestep: Tensor | float | int, class_labels: Tensor | None) -> Tensor:
         times = torch.as_tensor(timestep, device=sample.device).expand(sample.shape[0])

@@ -16,6 +16,8 @@ from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel, UNet2
 from torch import Tensor
 
 from dgafvsr.errors import ModelError
+from dgafvsr.models.compiling import Compilable
+from dgafvsr.models.deep_features import DeepFeatures
 from dgafvsr.models.stages import embed_condition, walk_down, walk_mid, walk_up
 
 __all__ = ["EncoderResiduals", "GuidanceResiduals", "GuidedUNet"]
@@ -27,12 +29,13 @@ class GuidanceResiduals:
 
     Attributes:
         down: residual of each down stage, in the order they run, N C_k h_k w_k.
-        mid: residual of the mid block, N C h w.
+        mid: residual of the mid block, N C h w; None of a G_U that computed its outermost level only, with the other
+            residuals of that level alone.
         up: residual of each up stage, in the order they run, N C_k h_k w_k; empty for guidance that is not dense.
     """
 
     down: tuple[Tensor, ...]
-    mid: Tensor
+    mid: Tensor | None
     up: tuple[Tensor, ...]
 
 
@@ -49,8 +52,14 @@ class EncoderResiduals:
     mid: Tensor
 
 
-class GuidedUNet(UNet2DConditionModel):
-    """diffusers' UNet2DConditionModel with a place for guidance at every stage."""
+class GuidedUNet(Compilable, UNet2DConditionModel):
+    """diffusers' UNet2DConditionModel with a place for guidance at every stage.
+
+    Attributes:
+        fused_upsampling: whether doubling and convolution are one (`execution.py`); False is upstream's, bit for bit.
+    """
+
+    fused_upsampling = False
 
     def forward(  # type: ignore[override]
         self,
@@ -60,6 +69,7 @@ class GuidedUNet(UNet2DConditionModel):
         class_labels: Tensor | None = None,
         residuals: GuidanceResiduals | EncoderResiduals | None = None,
         return_dict: bool = True,
+        deep: DeepFeatures | None = None,
     ) -> UNet2DConditionOutput | tuple[Tensor]:
         """One denoising prediction.
 
@@ -70,6 +80,8 @@ class GuidedUNet(UNet2DConditionModel):
             class_labels: N noise levels, for checkpoints with a class embedding (stabilityai's SD-x4).
             residuals: dense guidance (FTCM), encoder guidance (ControlNet), or None for the plain denoiser.
             return_dict: False gives a tuple instead of an output object, as everywhere in diffusers.
+            deep: filled if it is empty; if it is not, it stands for the lower levels, and residuals serve the
+                outermost one only. None for a plain call.
 
         Returns:
             The network's prediction (epsilon, v or x0, as its scheduler says), N out h w.
@@ -82,15 +94,26 @@ class GuidedUNet(UNet2DConditionModel):
         emb = embed_condition(self, sample, timestep, class_labels)
         context: dict[str, Any] = {"encoder_hidden_states": encoder_hidden_states}
 
+        kept = None if deep is None else deep.hidden
         inject = _Injector(dense.down) if dense is not None else _unchanged
-        hidden, skips = walk_down(self.down_blocks, self.conv_in(sample), emb, context, inject)
+        blocks = self.down_blocks if kept is None else self.down_blocks[:1]
+        hidden, skips = walk_down(blocks, self.conv_in(sample), emb, context, inject)
         if encoder is not None:
-            skips = [_add(skip, residual) for skip, residual in zip(skips, encoder.skips, strict=True)]
-        hidden = walk_mid(self.mid_block, hidden, emb, context)
-        if residuals is not None:
-            hidden = _add(hidden, residuals.mid)
-        inject = _Injector(dense.up) if dense is not None and dense.up else _unchanged
-        hidden = walk_up(self.up_blocks, hidden, skips, emb, context, inject)
+            skips = [_add(skip, residual) for skip, residual in zip(skips, encoder.skips, strict=kept is None)]
+        *inner, last = self.up_blocks
+        outer = len(last.resnets)  # stages of the last up block, each of which reads a skip connection
+        if kept is None:
+            hidden = walk_mid(self.mid_block, hidden, emb, context)
+            if residuals is not None:
+                hidden = _add(hidden, residuals.mid)
+            inject = _Injector(dense.up[:-outer]) if dense is not None and dense.up else _unchanged
+            hidden = walk_up(inner, hidden, skips, emb, context, inject, fused=self.fused_upsampling)
+            if deep is not None:
+                deep.hidden = hidden
+        else:
+            hidden = kept
+        inject = _Injector(dense.up[-outer:]) if dense is not None and dense.up else _unchanged
+        hidden = walk_up([last], hidden, skips[:outer], emb, context, inject, fused=self.fused_upsampling)
 
         if self.conv_norm_out is not None:
             hidden = self.conv_act(self.conv_norm_out(hidden))

@@ -57,10 +57,10 @@ class LatentCodec:
 
     def decode(self, latents: Tensor, lr: Tensor) -> Tensor:
         """HR frames of scaled latents: N 4 h w and N 3 h w in [-1, 1] -> N 3 4h 4w float32, not clamped."""
-        latents, lr = latents.to(self.vae.dtype), lr.to(self.vae.dtype)
+        latents = latents.to(self.vae.dtype)
         with _tiled(self.vae, self.tile):
             if isinstance(self.vae, ResidualAutoencoder):
-                return self.vae.decode(latents, lr).float()
+                return self.vae.decode(latents, lr.float())
             return self.vae.decode(latents / self.vae.config.scaling_factor, return_dict=False)[0].float()
 
     def decode_pixels(self, latents: Tensor, lr: Tensor) -> Tensor:

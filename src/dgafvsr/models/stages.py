@@ -17,6 +17,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from dgafvsr.models.upsampling import can_fuse, double_and_convolve
+
 __all__ = ["Stage", "embed_condition", "walk_down", "walk_mid", "walk_up"]
 
 Stage = Callable[[Tensor], Tensor]
@@ -64,12 +66,14 @@ def walk_up(
     emb: Tensor,
     context: dict[str, Any],
     stage: Stage,
+    *,
+    fused: bool = False,
 ) -> Tensor:
     """Feature after the up blocks, N C h w.
 
     Upsamplers aim at the size of the skip that follows, so no side has to be a multiple of anything. (Where every side
     can be halved as often as needed this is plain doubling, and then it is also asked for that way: the same kernel as
-    upstream.)
+    upstream.) With `fused` the doubling and its convolution are one (`upsampling.py`).
     """
     skips = list(skips)
     for block in blocks:
@@ -79,7 +83,10 @@ def walk_up(
         for upsampler in block.upsamplers or ():  # type: ignore[operator, union-attr]
             target = skips[-1].shape[2:]
             doubled = target == torch.Size(2 * side for side in hidden.shape[2:])
-            hidden = stage(upsampler(hidden, None if doubled else target))
+            if fused and doubled and can_fuse(upsampler):
+                hidden = stage(double_and_convolve(upsampler, hidden))
+            else:
+                hidden = stage(upsampler(hidden, None if doubled else target))
     return hidden
 
 

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from dgafvsr.models.deep_features import DeepFeatures
 from dgafvsr.models.guidance_unet import GuidanceUNet
 from dgafvsr.models.guided_unet import GuidanceResiduals
 from dgafvsr.sampling.ogwm import OGWM
@@ -54,6 +55,7 @@ class FTCM:
         timestep: Tensor | float | int,
         prompt_embeds: Tensor | None = None,
         class_labels: Tensor | None = None,
+        deep: DeepFeatures | None = None,
     ) -> GuidanceResiduals:
         """Residuals for D_U.
 
@@ -64,10 +66,12 @@ class FTCM:
             timestep: the diffusion time t.
             prompt_embeds: ignored: G_U has no attention.
             class_labels: N noise levels, or None.
+            deep: of G_U, see `GuidanceUNet.forward`; None for a plain call.
 
         Returns:
             One residual a stage, in G_U's type.
         """
         del prompt_embeds
         dtype = self.network.dtype
-        return self.network(latents.to(dtype), lr.to(dtype), aligned.to(dtype), timestep, class_labels=class_labels)
+        options = {"class_labels": class_labels} | ({} if deep is None else {"deep": deep})
+        return self.network(latents.to(dtype), lr.to(dtype), aligned.to(dtype), timestep, **options)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import torch
@@ -11,8 +12,10 @@ from torch import Tensor
 from dgafvsr.errors import InputError, UsageError
 from dgafvsr.flow.estimator import FlowEstimator
 from dgafvsr.flow.fm import BidirectionalFlows, bidirectional_flows
+from dgafvsr.models.autoencoder import FACTOR
 from dgafvsr.sampling.noise import InitialNoise, KeyedNoise, NoiseSource, initial_latents
 from dgafvsr.sampling.sampler import Guidance, SamplerInput
+from dgafvsr.sampling.transport import NoiseTransport, latent_flow
 from dgafvsr.sampling.windows import Window
 from dgafvsr.video.color import to_signed
 
@@ -27,7 +30,7 @@ class Clip:
         lr: T 3 h w in [0, 1].
         seed: of the noise.
         first_frame: index of the first frame in its shot.
-        initial_noise: `independent` or `shared` between frames.
+        initial_noise: `independent`, `shared` or `transported`.
         noise: source of randomness instead of the seed's, or None.
         latents: initial noise T C h w instead of the seed's, or None.
         latent_channels: C.
@@ -35,6 +38,9 @@ class Clip:
         noise_level: class label, and above 0 the noise augmentation of the LR frames.
         low_res_scheduler: SD-x4's noise augmentation, for noise levels above 0.
         class_labels: whether the denoiser takes the noise level as a class label.
+        flow_scale: times that frames are enlarged before flow is estimated on them: 4, the method's, 2 or 1.
+        transport: makes the initial noise where the motion carries it, None elsewhere. It goes from window to window,
+            so that those must be asked for in order.
 
     Raises:
         InputError: the latents or the flows do not fit the frames.
@@ -51,6 +57,13 @@ class Clip:
     noise_level: int
     low_res_scheduler: Any
     class_labels: bool
+    flow_scale: int = 4
+    transport: NoiseTransport | None = None
+
+    @property
+    def needs_flows(self) -> bool:
+        """Whether flows are read even where nothing is guided."""
+        return self.transport is not None
 
     def __post_init__(self) -> None:
         frames, _, height, width = self.lr.shape
@@ -58,6 +71,16 @@ class Clip:
             _check_shape("latents", self.latents, (frames, self.latent_channels, height, width))
         for flow in self.flows or ():
             _check_shape("flows", flow, (frames - 1, 2, 4 * height, 4 * width))
+
+    def room(self, tail: int, *, decoded: bool) -> Tensor:
+        """Room for a call's frames, T - tail 3 4h 4w laid out as arrays are, or T - tail C h w for its latents.
+
+        Finished frames are by far the largest thing that a call holds, so they are written where they stay.
+        """
+        frames, (height, width) = len(self.lr) - tail, self.lr.shape[-2:]
+        if not decoded:
+            return torch.empty(frames, self.latent_channels, height, width)
+        return torch.empty(frames, FACTOR * height, FACTOR * width, 3).permute(0, 3, 1, 2)
 
     def windows(
         self,
@@ -76,13 +99,17 @@ class Clip:
         """
         noises = tuple(self._noise(window) for window in windows)
         lr = [self.lr[window.start : window.stop].to(device) for window in windows]
+        flows: list[BidirectionalFlows | None] = [None] * len(windows)
+        if guidance is not None or self.needs_flows:
+            flows = [self._flows(*pair, guidance, estimator) for pair in zip(windows, lr, strict=True)]
+        initial = [self._initial(*each) for each in zip(windows, noises, flows, strict=True)]
         forward = backward = None
         if guidance is not None:
-            flows = [self._flows(*pair, guidance, estimator) for pair in zip(windows, lr, strict=True)]
-            forward, backward = (torch.stack([getattr(f, way) for f in flows]) for way in ("forward", "backward"))
+            kept = [flow for flow in flows if flow is not None]
+            forward, backward = (torch.stack([getattr(f, way) for f in kept]) for way in ("forward", "backward"))
         labels = torch.full((len(windows),), self.noise_level, dtype=torch.long, device=device)
         return SamplerInput(
-            latents=torch.stack([self._initial(*pair) for pair in zip(windows, noises, strict=True)]).to(device),
+            latents=torch.stack(initial).to(device),
             lr=torch.stack([self._augment(to_signed(clip), window) for clip, window in zip(lr, windows, strict=True)]),
             noise=noises,
             flow_forward=forward,
@@ -97,21 +124,29 @@ class Clip:
     def _noise(self, window: Window) -> NoiseSource:
         return self.noise or self._keyed(window)
 
-    def _initial(self, window: Window, noise: NoiseSource) -> Tensor:
+    def _initial(self, window: Window, noise: NoiseSource, flows: BidirectionalFlows | None) -> Tensor:
         """Unit-variance latents N C h w float32."""
         if self.latents is not None:
             return self.latents[window.start : window.stop].float()
-        return initial_latents(noise, window.stop - window.start, (self.latent_channels, *self.lr.shape[-2:]))
+        height, width = self.lr.shape[-2:]
+        if self.transport is not None and flows is not None:
+            forward, backward = (latent_flow(flow, height, width) for flow in (flows.forward, flows.backward))
+            motion = BidirectionalFlows(forward=forward, backward=backward)
+            first = self.first_frame + window.start
+            return self.transport.latents(motion, first_frame=first, tail=window.tail, channels=self.latent_channels)
+        return initial_latents(noise, window.stop - window.start, (self.latent_channels, height, width))
 
     def _flows(
-        self, window: Window, lr: Tensor, guidance: Guidance, estimator: FlowEstimator | None
+        self, window: Window, lr: Tensor, guidance: Guidance | None, estimator: FlowEstimator | None
     ) -> BidirectionalFlows:
-        """FM: the flows of a window, reduced to what its guidance keeps."""
+        """FM: the flows of a window, reduced to what its guidance keeps, or without one to the latent grid."""
+        height, width = lr.shape[-2:]
+        keep = partial(latent_flow, height=height, width=width) if guidance is None else guidance.keep
         if self.flows is None:
             assert estimator is not None, "guidance needs flows"
-            return bidirectional_flows(lr, estimator, keep=guidance.keep)
+            return bidirectional_flows(lr, estimator, keep=keep, scale=self.flow_scale)
         pairs = slice(window.start, window.stop - 1)
-        forward, backward = (guidance.keep(flow[pairs].to(lr.device)) for flow in self.flows)
+        forward, backward = (keep(flow[pairs].to(lr.device)) for flow in self.flows)
         return BidirectionalFlows(forward=forward, backward=backward)
 
     def _augment(self, lr: Tensor, window: Window) -> Tensor:

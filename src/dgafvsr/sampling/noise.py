@@ -18,8 +18,9 @@ from torch import Tensor
 
 __all__ = ["InitialNoise", "KeyedNoise", "NoiseSource", "SequentialNoise", "initial_latents"]
 
-InitialNoise = Literal["independent", "shared"]
-"""Whether every frame starts from noise of its own (the paper), or all frames of a shot from the same."""
+InitialNoise = Literal["independent", "shared", "transported"]
+"""Whether every frame starts from noise of its own (the paper), all frames of a shot from the same, or each from noise
+that the motion has carried there from the frame before (`dgafvsr.sampling.transport`)."""
 
 
 class NoiseSource(Protocol):
@@ -42,6 +43,8 @@ class KeyedNoise:
         seed: the user's seed.
         first_frame: index of the window's first frame in the shot.
         initial_noise: `independent` is the paper's; `shared` flickers less, but its grain stays put on the screen.
+            Transported noise is no function of the frame's index: `NoiseTransport` makes it, and this source only
+            draws the steps'.
     """
 
     seed: int
@@ -50,7 +53,7 @@ class KeyedNoise:
 
     def initial(self, frame: int) -> torch.Generator:
         """See `NoiseSource.initial`."""
-        return self.generator("initial", frame if self.initial_noise == "independent" else -self.first_frame)
+        return self.generator("initial", -self.first_frame if self.initial_noise == "shared" else frame)
 
     def step(self, step: int, frame: int) -> torch.Generator:
         """See `NoiseSource.step`."""

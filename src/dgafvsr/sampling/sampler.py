@@ -12,19 +12,20 @@ arithmetic stay in float32 whatever the networks' type.
 
 from __future__ import annotations
 
-import copy
-import inspect
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, Protocol
 
 import torch
 from torch import Tensor
 
-from dgafvsr.errors import ModelError, UsageError
+from dgafvsr.errors import UsageError
 from dgafvsr.models.guided_unet import EncoderResiduals, GuidanceResiduals, GuidedUNet
+from dgafvsr.sampling.ftcm import FTCM
 from dgafvsr.sampling.noise import NoiseSource
-from dgafvsr.sampling.predictions import check_prediction_type, to_x0
+from dgafvsr.sampling.reuse import Recall, Recollection, Reuse
+from dgafvsr.sampling.solvers import Stepper
 from dgafvsr.sampling.sweeps import Direction, Turns, sweep_order
 from dgafvsr.sampling.tiles import Tile, Tiling, blend_tiles, plan_tiles
 
@@ -124,6 +125,7 @@ class Sampler:
         tiling: how G_U and D_U see a frame in parts, for less memory; None shows them whole frames.
         turns: `unguided` leaves the frame where a sweep begins alone, as the paper does; `guided` lets a preview of its
             neighbour guide it, so that with few steps the last frame of a clip looks like the others.
+        reuse: which parts of the networks run at which steps; by default all at every one.
     """
 
     denoiser: GuidedUNet
@@ -133,6 +135,7 @@ class Sampler:
     eta: float = 0.0
     tiling: Tiling | None = None
     turns: Turns = "unguided"
+    reuse: Reuse = field(default_factory=Reuse)
 
     def sample(self, window: SamplerInput, steps: int) -> Iterator[StepEvent]:
         """Visits in order; the latents of the last step's events are the result.
@@ -145,31 +148,37 @@ class Sampler:
             One `StepEvent` a visit, after its scheduler step.
 
         Raises:
-            UsageError: the scheduler cannot do that many steps, or the tiles do not fit the networks.
+            UsageError: the scheduler cannot do that many steps, the tiles do not fit the networks, or the guidance has
+                none of the steps or features that `reuse` names.
             ModelError: the scheduler gives no x0 estimate.
         """
         frames = window.latents.shape[1]
         tiles = self._tiles(window)
-        stepper = _Stepper(self.scheduler, frames, steps, self.eta, window.latents.device)
+        stepper = Stepper(self.scheduler, frames, steps, self.eta)
+        recall = self._recall(len(stepper.timesteps))
         latents = list((window.latents.float() * stepper.init_noise_sigma).unbind(1))
         x0: Tensor | None = None
-        for visit in sweep_order(frames, len(stepper.timesteps), self.turns):
+        for visit in sweep_order(frames, len(stepper.timesteps), self.turns, recall.guided_steps):
             timestep = stepper.timesteps[visit.step]
             aligned = None
             if visit.neighbor is not None and self.guidance is not None:
                 if visit.preview:
                     neighbor = latents[visit.neighbor]
                     scaled = stepper.scale(neighbor, timestep, visit.neighbor)
-                    prediction = self._predict(tiles, scaled, window, visit.neighbor, None, timestep)
+                    look = partial(recall.visit, visit.step, preview=True)
+                    prediction = self._predict(tiles, scaled, window, visit.neighbor, None, timestep, look)
                     x0 = stepper.preview(prediction, neighbor, timestep, visit.neighbor)
                 assert x0 is not None
                 flow = _flow(window, visit.frame, visit.neighbor)
                 aligned = self.guidance.align(x0, window.lr[:, visit.neighbor], flow)
             noisy = latents[visit.frame]
             scaled = stepper.scale(noisy, timestep, visit.frame)
-            prediction = self._predict(tiles, scaled, window, visit.frame, aligned, timestep)
+            look = partial(recall.visit, visit.step)
+            prediction = self._predict(tiles, scaled, window, visit.frame, aligned, timestep, look)
             generators = [source.step(visit.step, visit.frame) for source in window.noise] if stepper.draws else None
             latents[visit.frame], x0 = stepper.step(prediction, noisy, timestep, visit.frame, generators)
+            if visit.step == len(stepper.timesteps) - 1:
+                stepper.forget(visit.frame)
             yield StepEvent(
                 step=visit.step,
                 steps=len(stepper.timesteps),
@@ -188,6 +197,15 @@ class Sampler:
         height, width = window.latents.shape[-2:]
         return plan_tiles(height, width, self.tiling, stride=2 ** (len(self.denoiser.config.block_out_channels) - 1))
 
+    def _recall(self, steps: int) -> Recall:
+        if self.reuse.features_every > 1 and not isinstance(self.guidance, FTCM | None):
+            raise UsageError(
+                "Only FTCM's guidance can reuse features",
+                got=f"{type(self.guidance).__name__}, features at every {self.reuse.features_every}. step",
+                remedy="leave the reuse of features out",
+            )
+        return Recall(self.reuse, steps)
+
     def _predict(
         self,
         tiles: list[Tile] | None,
@@ -196,39 +214,52 @@ class Sampler:
         frame: int,
         aligned: Tensor | None,
         timestep: Tensor,
+        look: Callable[[tuple[int, ...]], Recollection],
     ) -> Tensor:
         """The denoiser's prediction for a frame, whole or tile by tile and blended: B 4 h w float32."""
         lr, labels = window.lr[:, frame], window.class_labels
         if tiles is None:
-            return self._predict_whole(latents, lr, aligned, timestep, labels)
+            return self._predict_whole(latents, lr, aligned, timestep, labels, look((frame,)))
         scale = 1 if aligned is None else aligned.shape[-1] // latents.shape[-1]  # StableVSR aligns RGB at full size
 
         def predict(tile: Tile) -> Tensor:
             part = None if aligned is None else tile.crop(aligned, scale)
-            return self._predict_whole(tile.crop(latents), tile.crop(lr), part, timestep, labels)
+            found = look((frame, tile.rows.start, tile.columns.start))
+            return self._predict_whole(tile.crop(latents), tile.crop(lr), part, timestep, labels, found)
 
         return blend_tiles(predict, tiles, latents)
 
     def _predict_whole(
-        self, latents: Tensor, lr: Tensor, aligned: Tensor | None, timestep: Tensor, class_labels: Tensor | None
+        self,
+        latents: Tensor,
+        lr: Tensor,
+        aligned: Tensor | None,
+        timestep: Tensor,
+        class_labels: Tensor | None,
+        found: Recollection,
     ) -> Tensor:
         """The denoiser's prediction for what one call of it sees: B 4 h w float32."""
         dtype = self.denoiser.dtype
         prompt = None
         if self.prompt_embeds is not None:
             prompt = self.prompt_embeds.to(dtype).expand(latents.shape[0], -1, -1)
-        residuals = None
+        guided = aligned is not None and self.guidance is not None
+        denoiser_deep, guidance_deep = found.features(guided=guided)
+        residuals = found.residuals
         if aligned is not None and self.guidance is not None:
-            residuals = self.guidance.residuals(
+            made = self.guidance.residuals(
                 latents=latents,
                 lr=lr,
                 aligned=aligned,
                 timestep=timestep,
                 prompt_embeds=prompt,
                 class_labels=class_labels,
+                **({} if guidance_deep is None else {"deep": guidance_deep}),
             )
+            residuals = found.keep(made)
         sample = torch.cat([latents.to(dtype), lr.to(dtype)], dim=1)
-        output = self.denoiser(sample, timestep, prompt, class_labels, residuals=residuals, return_dict=False)
+        options = {"residuals": residuals} | ({} if denoiser_deep is None else {"deep": denoiser_deep})
+        output = self.denoiser(sample, timestep, prompt, class_labels, **options, return_dict=False)
         return output[0].float()
 
 
@@ -237,69 +268,3 @@ def _flow(window: SamplerInput, frame: int, neighbor: int) -> Tensor:
     flow = window.flow_forward if neighbor < frame else window.flow_backward
     assert flow is not None, "guidance needs flows"
     return flow[:, min(frame, neighbor)]
-
-
-class _Stepper:
-    """A scheduler for every frame: multistep solvers keep a history, and each frame has its own."""
-
-    def __init__(self, scheduler: Any, frames: int, steps: int, eta: float, device: torch.device) -> None:
-        scheduler = copy.deepcopy(scheduler)
-        if not all(hasattr(scheduler, name) for name in ("init_noise_sigma", "scale_model_input", "alphas_cumprod")):
-            raise _no_estimate(scheduler)
-        trained = scheduler.config.num_train_timesteps
-        if not 1 <= steps <= trained:
-            raise UsageError("The number of steps is out of range", got=steps, expected=f"1 to {trained}")
-        scheduler.set_timesteps(steps)
-        accepted = set(inspect.signature(scheduler.step).parameters)
-        self._options: dict[str, Any] = {"eta": eta} if "eta" in accepted else {}
-        self.draws = "generator" in accepted
-        self.timesteps: Tensor = scheduler.timesteps
-        self.init_noise_sigma = float(scheduler.init_noise_sigma)
-        self._device = device
-        self._schedulers = [copy.deepcopy(scheduler) for _ in range(frames)]
-
-    def scale(self, latents: Tensor, timestep: Tensor, frame: int) -> Tensor:
-        return self._schedulers[frame].scale_model_input(latents, timestep)
-
-    def step(
-        self,
-        prediction: Tensor,
-        noisy: Tensor,
-        timestep: Tensor,
-        frame: int,
-        generators: list[torch.Generator] | None,
-    ) -> tuple[Tensor, Tensor]:
-        """z_{t-1} and the x0 estimate, each B 4 h w float32."""
-        scheduler = self._schedulers[frame]
-        options = dict(self._options)
-        if generators is not None:
-            options["generator"] = generators[0] if len(generators) == 1 else generators
-        output = scheduler.step(prediction, timestep, noisy, **options)
-        x0 = getattr(output, "pred_original_sample", None)
-        return output.prev_sample, self._estimate(prediction, noisy, timestep, scheduler) if x0 is None else x0
-
-    def preview(self, prediction: Tensor, noisy: Tensor, timestep: Tensor, frame: int) -> Tensor:
-        """The x0 estimate that `step` would give, B 4 h w float32; the frame's own scheduler stays as it is."""
-        kept = self._schedulers[frame]
-        self._schedulers[frame] = copy.deepcopy(kept)
-        try:  # the estimate does not depend on what the generator draws
-            generators = [torch.Generator().manual_seed(0)] if self.draws else None
-            return self.step(prediction, noisy, timestep, frame, generators)[1]
-        finally:
-            self._schedulers[frame] = kept
-
-    def _estimate(self, prediction: Tensor, noisy: Tensor, timestep: Tensor, scheduler: Any) -> Tensor:
-        """x0 of schedulers that do not return it but share the variance-preserving process."""
-        if self.init_noise_sigma != 1.0:
-            raise _no_estimate(scheduler)
-        kind = check_prediction_type(scheduler.config.prediction_type)
-        return to_x0(prediction, noisy, scheduler.alphas_cumprod[int(timestep)], kind)
-
-
-def _no_estimate(scheduler: Any) -> ModelError:
-    return ModelError(
-        "This scheduler gives no x0 estimate, which the guidance is made of",
-        got=type(scheduler).__name__,
-        expected="one whose step returns pred_original_sample, such as DDPM or DDIM",
-        remedy="choose another scheduler",
-    )

@@ -6,7 +6,7 @@ just before it, at the same step. What guides the first of a sweep, where the or
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Container, Iterator
 from dataclasses import dataclass
 from typing import Literal
 
@@ -39,13 +39,23 @@ class Visit:
     direction: Direction
 
 
-def sweep_order(frames: int, steps: int, turns: Turns = "unguided") -> Iterator[Visit]:
-    """Every visit of a clip of N frames in T steps, in the order it must happen. T may be odd, N may be 1."""
+def sweep_order(
+    frames: int, steps: int, turns: Turns = "unguided", guided_steps: Container[int] | None = None
+) -> Iterator[Visit]:
+    """Every visit of a clip of N frames in T steps, in the order it must happen. T may be odd, N may be 1.
+
+    Args:
+        frames: N.
+        steps: T.
+        turns: what guides the first frame of a sweep.
+        guided_steps: those at which frames are guided by neighbours; None for all of them.
+    """
     for step in range(steps):
         direction: Direction = "forward" if step % 2 == 0 else "backward"
         order = range(frames) if direction == "forward" else range(frames - 1, -1, -1)
-        preview = turns == "guided" and frames > 1
+        guided = guided_steps is None or step in guided_steps
+        preview = guided and turns == "guided" and frames > 1
         neighbor = order[1] if preview else None
         for frame in order:
             yield Visit(step=step, frame=frame, neighbor=neighbor, preview=preview, direction=direction)
-            neighbor, preview = frame, False
+            neighbor, preview = frame if guided else None, False

@@ -1,0 +1,102 @@
+"""torch.compile for D_U and G_U, where there is a compiler; else one line, and everything runs as it did.
+
+On the CPU compiling gains nothing on the packaged model (its convolutions run at the processor's peak already) and
+takes minutes; it is meant for GPUs, where it fuses what lies between convolutions and replays CUDA graphs instead of
+launching kernels one by one. A graph writes its results into the same buffers each time, so they are copied out.
+"""
+
+from __future__ import annotations
+
+import functools
+import warnings
+from collections.abc import Callable, Iterable
+from dataclasses import fields, is_dataclass, replace
+from typing import Any
+
+import torch
+from torch import Tensor
+
+__all__ = ["Compilable", "compile_networks", "compiler_fault", "run_uncompiled"]
+
+SIZES = 32
+"""Shapes that a network is compiled for at most (whole frames, tiles, batches); later ones run as written."""
+
+
+class Compilable:
+    """A network that can be run compiled; mixed in before its module class.
+
+    Attributes:
+        compiled: what is called instead of the network, None for the network as written.
+    """
+
+    compiled: Callable[..., Any] | None = None
+
+    def __call__(self, *args: Any, **options: Any) -> Any:
+        """What `forward` gives."""
+        if self.compiled is None or options.get("deep") is not None:  # kept features must outlive a graph's buffers
+            return super().__call__(*args, **options)  # type: ignore[misc]
+        return self.compiled(*args, **options)
+
+
+def compile_networks(networks: Iterable[Compilable]) -> None:
+    """Have the networks compiled, each size of frames at its first call. Weights and what is saved do not change.
+
+    Warns with one line and leaves them as they are where nothing can be compiled.
+    """
+    waiting: list[Any] = [network for network in networks if network.compiled is None]
+    if not waiting:
+        return
+    device = torch.device(waiting[0].device)
+    fault = compiler_fault(device.type)
+    if fault is not None:
+        warnings.warn(f"Nothing can be compiled here ({fault}); the networks run uncompiled", stacklevel=2)
+        return
+    torch._dynamo.config.recompile_limit = max(torch._dynamo.config.recompile_limit, SIZES)
+    for network in waiting:
+        if device.type == "cuda":
+            graphed = torch.compile(network.forward, dynamic=False, mode="reduce-overhead")
+            network.compiled = functools.partial(_replay, graphed, device)
+        else:
+            network.compiled = torch.compile(network.forward, dynamic=False)
+
+
+def run_uncompiled(networks: Iterable[Compilable]) -> None:
+    """Have the networks run as written again."""
+    for network in networks:
+        network.compiled = None
+
+
+@functools.cache
+def compiler_fault(kind: str) -> str | None:
+    """Why torch.compile does not work on this kind of device, in a line; None where it does. Takes seconds once."""
+
+    def double(x: Tensor) -> Tensor:
+        return x * 2
+
+    try:
+        torch.compile(double)(torch.ones(2, device=kind))
+    except Exception as error:  # noqa: BLE001  compilers, linkers and drivers fail in many ways, all meaning the same
+        return (str(error).strip() or type(error).__name__).splitlines()[0]
+    return None
+
+
+def _replay(graphed: Callable[..., Any], device: torch.device, *args: Any, **options: Any) -> Any:
+    """A call of a network that runs as a CUDA graph: inputs on the device, results that the next call leaves alone."""
+    torch.compiler.cudagraph_mark_step_begin()
+    moved = [_moved(value, device) for value in args]
+    return _copied(graphed(*moved, **{name: _moved(value, device) for name, value in options.items()}))
+
+
+def _moved(value: Any, device: torch.device) -> Any:
+    return value.to(device) if isinstance(value, Tensor) else value
+
+
+def _copied(result: Any) -> Any:
+    """The same structure of tensors with memory of their own."""
+    if isinstance(result, Tensor):
+        return result.clone()
+    if isinstance(result, tuple):
+        return tuple(map(_copied, result))
+    if is_dataclass(result) and not isinstance(result, type):
+        return replace(result, **{field.name: _copied(getattr(result, field.name)) for field in fields(result)})
+    return result

@@ -1,0 +1,153 @@
+import warnings
+
+import pytest
+import torch
+from tests import factories
+
+from dgafvsr.models import compiling
+from dgafvsr.models.execution import REFERENCE, Execution
+from dgafvsr.models.latent_codec import LatentCodec
+
+ROUNDING = {"rtol": 1e-4, "atol": 2e-5}
+"""float32 sums of a few hundred products of values near 1, in another order, through about twenty layers."""
+
+
+def networks(*, attention=False):
+    unet = factories.denoiser(attention=attention)
+    return unet, factories.guidance(unet)
+
+
+def guided_prediction(unet, guidance, *, height=16, width=24, prompt=None):
+    generator = torch.Generator().manual_seed(5)
+    latents, aligned = torch.randn(2, 2, 4, height, width, generator=generator)
+    lr = torch.rand(2, 3, height, width, generator=generator)
+    residuals = guidance(latents, lr, aligned, 300)
+    return unet(torch.cat([latents, lr], dim=1), 300, prompt, residuals=residuals).sample
+
+
+@pytest.mark.parametrize("attention", [False, True])
+@pytest.mark.parametrize(("height", "width"), [(16, 24), (17, 23)])
+@torch.no_grad()
+def test_every_arrangement_gives_the_reference_up_to_rounding(attention, height, width):
+    unet, guidance = networks(attention=attention)
+    prompt = torch.randn(1, 5, 6).expand(2, -1, -1) if attention else None
+    size = {"height": height, "width": width, "prompt": prompt}
+    REFERENCE.arrange(unet, guidance)
+    expected = guided_prediction(unet, guidance, **size)
+    for name in ("channels_last", "fused_upsampling", "constant_prompt"):
+        options = {"channels_last": False, "fused_upsampling": False, "constant_prompt": False} | {name: True}
+        Execution(**options).arrange(unet, guidance)
+        torch.testing.assert_close(guided_prediction(unet, guidance, **size), expected, **ROUNDING)
+    Execution().arrange(unet, guidance)
+    torch.testing.assert_close(guided_prediction(unet, guidance, **size), expected, **ROUNDING)
+    REFERENCE.arrange(unet, guidance)
+    assert torch.equal(guided_prediction(unet, guidance, **size), expected)
+
+
+def test_arranging_leaves_weights_types_and_files_as_they_were(tmp_path):
+    unet, guidance = networks()
+    before = {name: value.clone() for name, value in unet.state_dict().items()}
+    with torch.inference_mode():
+        Execution().arrange(unet, None, guidance)
+    convolution = unet.conv_in.weight
+    assert convolution.is_contiguous(memory_format=torch.channels_last)
+    assert not convolution.is_inference()
+    assert all(torch.equal(value, before[name]) for name, value in unet.state_dict().items())
+    unet.save_pretrained(tmp_path)
+    again = type(unet).from_pretrained(tmp_path)
+    assert all(torch.equal(value, before[name]) for name, value in again.state_dict().items())
+
+
+def test_networks_are_as_upstream_unless_arranged():
+    unet, guidance = networks(attention=True)
+    assert (unet.fused_upsampling, guidance.fused_upsampling) == (False, False)
+    assert (unet.compiled, guidance.compiled) == (None, None)
+
+
+def test_offloaded_weights_are_left_alone():
+    with torch.device("meta"):
+        unet = factories.denoiser()
+    Execution().arrange(unet)
+    assert unet.conv_in.weight.is_meta
+
+
+@torch.no_grad()
+def test_pipeline_runs_as_its_execution_says():
+    pipe, frames = factories.pipeline(), factories.clip()
+    ours = pipe(frames, output_type="latent").frames
+    assert pipe.unet.fused_upsampling
+    pipe.execution = REFERENCE
+    theirs = pipe(frames, output_type="latent").frames
+    assert not pipe.unet.fused_upsampling
+    torch.testing.assert_close(ours, theirs, rtol=1e-3, atol=1e-4)  # rounding, fed back through two steps
+
+
+@torch.no_grad()
+def test_decoder_in_half_precision_keeps_the_picture_in_float32():
+    """A latent that says nothing must leave the enlarged frame as it is, to better than bfloat16 can say."""
+    vae = factories.autoencoder().to(torch.bfloat16)
+    for parameter in vae.detail[-2].parameters():
+        parameter.zero_()
+    lr = torch.full((1, 3, 8, 10), 0.7071)
+    decoded = LatentCodec(vae).decode(torch.randn(1, 4, 8, 10), lr)
+    assert decoded.dtype == torch.float32
+    torch.testing.assert_close(decoded, torch.full_like(decoded, 0.7071), rtol=0, atol=1e-6)
+
+
+def test_without_a_compiler_one_line_is_said_and_everything_runs(monkeypatch):
+    unet, guidance = networks()
+    with torch.no_grad():
+        expected = guided_prediction(unet, guidance)
+    monkeypatch.setattr(compiling, "compiler_fault", lambda kind: "no C++ compiler")
+    with pytest.warns(UserWarning, match="Nothing can be compiled here \\(no C\\+\\+ compiler\\)") as said:
+        Execution(compiled=True, channels_last=False, fused_upsampling=False).arrange(unet, guidance)
+    assert len(said) == 1
+    with torch.no_grad():
+        assert torch.equal(guided_prediction(unet, guidance), expected)
+
+
+def test_compiler_fault_is_one_line(monkeypatch):
+    def broken(function):
+        raise RuntimeError("clang is missing\nand more")
+
+    monkeypatch.setattr(torch, "compile", broken)
+    assert compiling.compiler_fault.__wrapped__("cpu") == "clang is missing"
+
+
+@torch.no_grad()
+def test_results_of_a_graph_are_copied_out():
+    """A CUDA graph writes into the same buffers each time; what a caller holds must not change under it."""
+    buffer = torch.zeros(3)
+
+    def graphed(x, *, residuals):
+        buffer.copy_(x * residuals)
+        return (buffer, {"untouched": 1})
+
+    call = compiling._replay
+    first = call(graphed, torch.device("cpu"), torch.ones(3), residuals=torch.full((3,), 2.0))
+    second = call(graphed, torch.device("cpu"), torch.ones(3), residuals=torch.full((3,), 5.0))
+    assert first[0].tolist() == [2, 2, 2]
+    assert second[0].tolist() == [5, 5, 5]
+    _, guidance = networks()
+    residuals = guidance(torch.randn(1, 4, 8, 8), torch.rand(1, 3, 8, 8), torch.randn(1, 4, 8, 8), 3)
+    copied = compiling._copied(residuals)
+    assert copied.mid.data_ptr() != residuals.mid.data_ptr()
+    assert all(torch.equal(ours, theirs) for ours, theirs in zip(copied.down, residuals.down, strict=True))
+
+
+@pytest.mark.slow
+@torch.no_grad()
+def test_compiled_networks_equal_eager_ones():
+    """torch.compile fuses and reorders; float32 rounding remains."""
+    if (fault := compiling.compiler_fault("cpu")) is not None:
+        pytest.skip(fault)
+    unet, guidance = networks()
+    expected = guided_prediction(unet, guidance)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of the compiler, about diffusers' code
+        Execution(compiled=True).arrange(unet, guidance)
+        found = guided_prediction(unet, guidance)
+    assert unet.compiled is not None
+    torch.testing.assert_close(found, expected, **ROUNDING)
+    Execution().arrange(unet, guidance)
+    assert unet.compiled is None
