@@ -113,3 +113,18 @@ def test_an_unfinished_run_is_exported_from_its_averaged_weights(data_folder, tm
     assert f"| denoiser/velocity | {checkpoint.step} of 4,000 | 2 |" in card
     assert "3 photographs and 1 clips" in card
     assert "CC BY 4.0" in card
+
+
+def test_a_decoder_that_is_still_learning_is_exported_from_its_averaged_weights(data_folder, tmp_path):
+    output = tmp_path / "run"
+
+    def stop_in_the_last_stage(report):
+        if report.stage == "decoder":
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    overrides = {**TINY_OVERRIDES, "decoder.trainer.steps": 500, "decoder.trainer.log_every": 1}
+    options = RunOptions(listener=stop_in_the_last_stage)
+    assert run("tiny", data=data_folder, output=output, overrides=overrides, options=options) == output
+    parts = load_parts(export_run(output, tmp_path / "model"))
+    average = load_checkpoint(latest_checkpoint(output / "decoder")).group("average")
+    assert torch.equal(parts.vae.fine[0].weight, average["fine.0.weight"].half().float())

@@ -74,6 +74,24 @@ def test_sharded_weights_moments_and_averages_survive_a_checkpoint(mesh, tmp_pat
     assert torch.equal(whole(place(plain.weight.detach(), again.weight)), plain.weight)
 
 
+def test_adam_is_fused_and_goes_on_bit_for_bit_after_a_checkpoint(tmp_path):
+    whole_run, first = network(), network()
+    assert all(group["fused"] for group in make_optimizer(list(first.parameters()), CONFIG).param_groups)
+    trained(whole_run, steps=3)
+    optimizer, _ = trained(first, steps=3)
+    save_checkpoint(tmp_path, Checkpoint(step=3, tensors=optimizer_tensors(optimizer, first)))
+    again = network()
+    again.load_state_dict(first.state_dict())
+    restored = make_optimizer(list(again.parameters()), CONFIG)
+    restore_optimizer(restored, again, load_checkpoint(latest_checkpoint(tmp_path)))
+    for each, with_optimizer in ((first, optimizer), (again, restored)):
+        with_optimizer.zero_grad()
+        each(torch.ones(4, 5) * 4).square().mean().backward()
+        with_optimizer.step()
+    assert torch.equal(first.weight, again.weight)
+    assert not torch.equal(first.weight, whole_run.weight)
+
+
 def test_eight_bit_adam_needs_its_package(monkeypatch):
     monkeypatch.setitem(sys.modules, "bitsandbytes", None)
     monkeypatch.setitem(sys.modules, "bitsandbytes.optim", None)

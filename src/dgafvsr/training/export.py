@@ -32,7 +32,8 @@ from dgafvsr.training.checkpoints import check_names, latest_checkpoint, load_ch
 from dgafvsr.training.model_card import ModelCard, read_budget
 from dgafvsr.training.overrides import recipe_from_json
 from dgafvsr.training.own_model import make_denoiser, make_guidance, make_scheduler
-from dgafvsr.training.recipe_types import BaseGuidanceRecipe, DenoiserRecipe, GuidanceRecipe
+from dgafvsr.training.recipe_types import BaseGuidanceRecipe, DecoderRecipe, DenoiserRecipe, GuidanceRecipe
+from dgafvsr.training.stage_decoder import grow
 from dgafvsr.training.stage_guidance import GuidanceNetwork
 
 __all__ = ["ModelFolder", "export_run", "write_model"]
@@ -100,8 +101,7 @@ def export_run(run: Path, folder: Path, *, licence: str | None = None) -> Path:
 def _own_model(run: Path, document: Mapping[str, Any], licence: str | None) -> ModelFolder:
     if not (run / "autoencoder" / "result").is_dir():
         raise UsageError(f"{run} has no finished autoencoder", remedy="train it first, or name a run's own folder")
-    finished = [run / stage / "result" for stage in ("decoder", "autoencoder")]
-    autoencoder = load_network(next(filter(Path.is_dir, finished)), ResidualAutoencoder, torch.float32)
+    autoencoder = _autoencoder(run)
     found = read_json(run / "denoiser" / "recipe.json") if (run / "denoiser" / "recipe.json").is_file() else None
     if found is None:
         raise UsageError(f"{run} has no denoiser yet", remedy="go on with its training first")
@@ -128,6 +128,16 @@ def _own_model(run: Path, document: Mapping[str, Any], licence: str | None) -> M
         turns="unguided" if recipe is None else recipe.turns,
         card=card.text(),
     )
+
+
+def _autoencoder(run: Path) -> ResidualAutoencoder:
+    """With its decoder finished, as far as that stage has come."""
+    first = load_network(run / "autoencoder" / "result", ResidualAutoencoder, torch.float32)
+    if not (run / "decoder" / "recipe.json").is_file():
+        return first
+    recipe = recipe_from_json(DecoderRecipe, read_json(run / "decoder" / "recipe.json"))
+    grown = grow(first, detail_blocks=recipe.detail_blocks, fine_width=recipe.fine_width)
+    return _finished_or_average(run / "decoder", grown, ResidualAutoencoder) or first
 
 
 def _base_model(run: Path, document: Mapping[str, Any], licence: str | None) -> ModelFolder:
@@ -163,7 +173,7 @@ def _finished_or_average(folder: Path, untrained: Network, kind: type[Network]) 
     """The stage's result, or the averaged weights of its newest checkpoint; None where nothing is learned yet."""
     if (folder / "result").is_dir():
         return load_network(folder / "result", kind, torch.float32)
-    phases = (latest_checkpoint(folder / phase) for phase in ("texture", "sampler", "velocity"))
+    phases = (latest_checkpoint(folder / phase) for phase in ("texture", "sampler", "velocity", "."))
     path = next((path for path in phases if path is not None), None)
     if path is None:
         return None

@@ -16,14 +16,14 @@ __all__ = ["Average", "make_optimizer"]
 
 
 def make_optimizer(parameters: list[nn.Parameter], config: TrainerConfig) -> torch.optim.Optimizer:
-    """AdamW over the parameters: one fused kernel on a GPU, 8-bit moments if the configuration asks.
+    """AdamW over the parameters: one fused kernel where torch has it, 8-bit moments if the configuration asks.
 
     Raises:
         UsageError: 8-bit moments without bitsandbytes.
     """
     options = {"lr": config.learning_rate, "betas": config.betas, "weight_decay": config.weight_decay}
     if config.optimizer == "adamw":
-        fused = parameters[0].device.type == "cuda"
+        fused = parameters[0].device.type in ("cpu", "cuda")
         return torch.optim.AdamW(parameters, fused=fused, **options)  # type: ignore[arg-type]
     try:
         from bitsandbytes.optim import AdamW8bit  # type: ignore[import-not-found]
