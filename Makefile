@@ -9,15 +9,17 @@ CLIP := examples/bigbuckbunny_320x180.mp4
 RESULT := demo/bigbuckbunny_1280x720.mp4
 PICTURE := demo/before_after.png
 
-.PHONY: help demo test test-slow check format clean
+.PHONY: help demo test test-slow test-browser check format docs clean
 .NOTPARALLEL:
 
 help:
 	@echo "make demo       upscale a short clip with the packaged model; results in demo/"
 	@echo "make test       run the tests"
 	@echo "make test-slow  run the tests that take minutes"
+	@echo "make test-browser  drive the web app in Chromium, which must be installed"
 	@echo "make check      formatting, lint, types, import contracts"
 	@echo "make format     format the code and mend what lint can mend"
+	@echo "make docs       build the documentation site into build/site"
 	@echo "make clean      remove everything that make has made"
 
 demo: $(VENV)/.installed
@@ -33,6 +35,12 @@ test: $(VENV)/.installed-dev
 test-slow: $(VENV)/.installed-dev
 	$(BIN)/python -m pytest -m slow
 
+test-browser: $(VENV)/.installed-dev
+	@command -v chromium >/dev/null || command -v chromium-browser >/dev/null || \
+		{ echo "Chromium is missing; install it, on Debian: apt-get install chromium" >&2; exit 1; }
+	$(PIP_INSTALL) --quiet --editable ".[dev,browser]"
+	$(BIN)/python -m pytest -m browser
+
 check: $(VENV)/.installed-dev
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
@@ -42,6 +50,10 @@ check: $(VENV)/.installed-dev
 format: $(VENV)/.installed-dev
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
+
+docs: $(VENV)/.installed-dev
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
+	@echo "The site is build/site/index.html; for its search, serve it: $(PYTHON) -m http.server --directory build/site"
 
 clean:
 	rm -rf $(VENV) demo build dist .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis .benchmarks
