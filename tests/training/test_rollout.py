@@ -11,7 +11,9 @@ from dgafvsr.training.rollout import Rollout
 
 
 @pytest.mark.parametrize("guided", [True, False])
-@pytest.mark.parametrize(("initial_noise", "turns"), [("independent", "guided"), ("shared", "unguided")])
+@pytest.mark.parametrize(
+    ("initial_noise", "turns"), [("independent", "guided"), ("shared", "unguided"), ("transported", "guided")]
+)
 def test_networks_in_training_show_what_the_pipeline_will(guided, initial_noise, turns):
     pipe = factories.pipeline(initial_noise=initial_noise, turns=turns)
     lr = torch.from_numpy(factories.clip(3, 18, 22)).permute(0, 3, 1, 2).float() / 255

@@ -70,6 +70,7 @@ def train_base_guidance(run: Run, recipe: BaseGuidanceRecipe) -> Path:
             around,
             FramesOnly(run, recipe.pairs, seed=recipe.velocity.seed),
             shared_noise_share=recipe.shared_noise_share,
+            transported_noise_share=recipe.transported_noise_share,
             sampler_share=recipe.sampler_share,
             guided_neighbor_share=recipe.guided_neighbor_share,
         ),

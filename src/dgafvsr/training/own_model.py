@@ -178,6 +178,7 @@ def train_guidance_phases(
             around,
             pairs,
             shared_noise_share=recipe.shared_noise_share,
+            transported_noise_share=recipe.transported_noise_share,
             sampler_share=recipe.sampler_share,
             guided_neighbor_share=recipe.guided_neighbor_share,
         )

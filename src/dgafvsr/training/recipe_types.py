@@ -125,6 +125,9 @@ class GuidanceRecipe:
     turns: Turns = "unguided"
     """Whether the model guides the first frame of a sweep; the authors' does not. Sampling only; written into it."""
 
+    transported_noise_share: float = 0.0
+    """Share of pairs whose noise follows the motion in `velocity`, 0 to 1; the authors' is 0."""
+
     guided_neighbor_share: float = 0.0
     """Share of steps of `velocity` whose neighbour is itself guided, as in sampling; needs `pairs.frames` of 3."""
 
@@ -229,6 +232,7 @@ class BaseGuidanceRecipe:
 
     guided_neighbor_share: float = 0.0
     shared_noise_share: float = 0.0
+    transported_noise_share: float = 0.0
     sampler_share: float = 0.0
     zero_condition: bool = False
     aligned_lr: bool = False
@@ -269,6 +273,6 @@ Recipe = (
 
 
 def _check_shares(recipe: GuidanceRecipe | BaseGuidanceRecipe) -> None:
-    for name in ("guided_neighbor_share", "shared_noise_share", "sampler_share"):
+    for name in ("guided_neighbor_share", "shared_noise_share", "transported_noise_share", "sampler_share"):
         if not 0 <= getattr(recipe, name) <= 1:
             raise UsageError(f"{name} is out of range", got=getattr(recipe, name), expected="0 to 1")

@@ -19,7 +19,7 @@ from dgafvsr.training.draws import Draws
 from dgafvsr.training.objective import unrolled_guided
 from dgafvsr.training.picture_loss import PictureLoss
 from dgafvsr.training.stage import ClipSampler, Stage
-from dgafvsr.training.stage_guidance import GuidanceNetwork, GuidedSamplerLoss, Surroundings, draw_noise
+from dgafvsr.training.stage_guidance import GuidanceNetwork, GuidedSamplerLoss, Surroundings
 
 __all__ = ["DecoderStage", "grow"]
 
@@ -84,7 +84,6 @@ class DecoderStage(Stage):
         The first frame of a pair is unguided, the second guided by it.
         """
         hr, lr, flow = batch["hr"], batch["lr"], batch["flow"]
-        shape = (lr.shape[1], self.denoiser.config.out_channels, *lr.shape[-2:])
         with torch.no_grad():
             latents = unrolled_guided(
                 self.denoiser,
@@ -92,7 +91,7 @@ class DecoderStage(Stage):
                 self.around.diffusion,
                 lr=lr,
                 flow=flow,
-                noise=draw_noise(*shape, shared_share=self.weights.shared_noise_share, draws=draws).to(lr),
+                noise=self.weights.noise(lr, flow, self.denoiser.config.out_channels, draws),
             )
         output = LatentCodec(self.trained).decode(latents.flatten(0, 1), lr.flatten(0, 1)).unflatten(0, hr.shape[:2])
         pictures = [self.loss(output[:, k], hr[:, k], draws) for k in range(hr.shape[1])]

@@ -42,11 +42,12 @@ from dgafvsr.training.draws import Draws
 from dgafvsr.training.objective import Condition, Diffusion, guidance_loss, unrolled_guided
 from dgafvsr.training.picture_loss import PictureLoss, SamplerLoss
 from dgafvsr.training.rollout import Rollout
+from dgafvsr.training.sequence_noise import draw_noise, transport_noise
 from dgafvsr.training.stage import ClipSampler, Stage, by_noise_level
 from dgafvsr.training.stage_denoiser import draw_timesteps
 from dgafvsr.video.color import from_signed
 
-__all__ = ["GuidanceNetwork", "GuidanceStage", "GuidedSamplerLoss", "GuidedSamplerStage", "Surroundings", "draw_noise"]
+__all__ = ["GuidanceNetwork", "GuidanceStage", "GuidedSamplerLoss", "GuidedSamplerStage", "Surroundings"]
 
 GuidanceNetwork: TypeAlias = GuidanceUNet | ControlNetModel
 
@@ -100,13 +101,6 @@ class Surroundings:
         )
 
 
-def draw_noise(*shape: int, shared_share: float, draws: Draws) -> Tensor:
-    """Noise of sequences, N T C h w of shape T C h w; in a share of the sequences all frames have the first frame's."""
-    noise = draws.normal(*shape)
-    shared = draws.uniform() < shared_share
-    return torch.where(shared.view(-1, 1, 1, 1, 1), noise[:, :1], noise)
-
-
 class _FrozenDenoiserStage(Stage):
     """The guidance network learns; D_U and the autoencoder do not."""
 
@@ -154,6 +148,7 @@ class GuidanceStage(_FrozenDenoiserStage):
         around: the frozen rest.
         data: sequences of two frames or, with `guided_neighbor_share`, three: `hr`, `lr` and, optionally, `flow`.
         shared_noise_share: share of pairs with the same noise in both frames, 0 to 1; the authors' is 0.
+        transported_noise_share: share of pairs whose noise follows the motion, 0 to 1; the authors' is 0.
         sampler_share: share of the timesteps that are the default sampler's own, 0 to 1; the authors' is 0.
         guided_neighbor_share: share of steps in which the neighbour is guided by its own neighbour, 0 to 1; the
             authors' is 0.
@@ -166,12 +161,14 @@ class GuidanceStage(_FrozenDenoiserStage):
         data: Dataset[dict[str, Tensor]],
         *,
         shared_noise_share: float = 0.0,
+        transported_noise_share: float = 0.0,
         sampler_share: float = 0.0,
         guided_neighbor_share: float = 0.0,
     ) -> None:
         super().__init__(network, around, data)
         self.shared_noise_share, self.sampler_share = shared_noise_share, sampler_share
         self.guided_neighbor_share = guided_neighbor_share
+        self.transported_noise_share = transported_noise_share
 
     def forward(self, batch: dict[str, Tensor], draws: Draws) -> dict[str, Tensor]:
         """Losses of a batch: hr N T 3 4h 4w, lr N T 3 h w in [-1, 1], flow N T-1 2 4h 4w -> loss, by_level."""
@@ -186,15 +183,17 @@ class GuidanceStage(_FrozenDenoiserStage):
         )
         if shape[1] > 2 and not draws.together(self.guided_neighbor_share):
             batch = {key: value[:, (-1 if key == "flow" else -2) :] for key, value in batch.items()}
-        x0 = self._latents(batch["hr"], batch["lr"], draws)
+        x0, flow = self._latents(batch["hr"], batch["lr"], draws), self._flow(batch)
+        noise = noise[:, -x0.shape[1] :]
+        noise = transport_noise(noise, flow, share=self.transported_noise_share, draws=draws)
         result = guidance_loss(
             self.denoiser,
             self.guidance,
             diffusion,
             x0=x0,
             lr=batch["lr"],
-            flow=self._flow(batch),
-            noise=noise[:, -x0.shape[1] :].to(x0),
+            flow=flow,
+            noise=noise.to(x0),
             timesteps=times.to(x0.device),
             condition=self.around.condition,
         )
@@ -210,6 +209,15 @@ class GuidedSamplerLoss(SamplerLoss):
 
     shared_noise_share: float = 0.5
     """Share of sequences in which all frames start from one noise, 0 to 1."""
+
+    transported_noise_share: float = 0.0
+    """Share of sequences whose noise follows the motion, 0 to 1; it goes before the shared ones."""
+
+    def noise(self, lr: Tensor, flow: Tensor, channels: int, draws: Draws) -> Tensor:
+        """z_T of sequences: lr N T 3 h w, flow N T-1 2 4h 4w -> N T C h w like lr."""
+        shape = (lr.shape[1], channels, *lr.shape[-2:])
+        noise = draw_noise(*shape, shared_share=self.shared_noise_share, draws=draws)
+        return transport_noise(noise, flow, share=self.transported_noise_share, draws=draws).to(lr)
 
 
 class GuidedSamplerStage(_FrozenDenoiserStage):
@@ -241,14 +249,13 @@ class GuidedSamplerStage(_FrozenDenoiserStage):
     def forward(self, batch: dict[str, Tensor], draws: Draws) -> dict[str, Tensor]:
         """Losses of sequences: hr N T 3 4h 4w, lr N T 3 h w, flow N T-1 2 4h 4w -> the losses."""
         hr, lr, flow = batch["hr"], batch["lr"], self._flow(batch)
-        shape = (lr.shape[1], self.denoiser.config.out_channels, *lr.shape[-2:])
         latents = unrolled_guided(
             self.denoiser,
             self.guidance,
             self.around.diffusion,
             lr=lr,
             flow=flow,
-            noise=draw_noise(*shape, shared_share=self.weights.shared_noise_share, draws=draws).to(lr),
+            noise=self.weights.noise(lr, flow, self.denoiser.config.out_channels, draws),
             gradient_steps=self.weights.gradient_steps,
         )
         codec = LatentCodec(self.autoencoder)
