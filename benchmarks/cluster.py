@@ -48,7 +48,7 @@ def cut_film(folder: Path, shots: int, frames: int, size: tuple[int, int]) -> Up
         film.mux(stream.encode(None))
     starts = [{"start_frame": frames * index} for index in range(shots)]
     (folder / "shots.json").write_text(json.dumps({"shots": starts}), encoding="utf-8")
-    return UpscaleSettings(window=frames, shots=folder / "shots.json", overwrite=True)
+    return UpscaleSettings(window=frames, overlap=0, shots=folder / "shots.json", overwrite=True)
 
 
 def best(run: Callable[[], object], repeats: int) -> float:

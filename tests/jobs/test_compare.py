@@ -130,3 +130,13 @@ def test_nothing_is_overwritten(films, tmp_path, name):
     with pytest.raises(OutputError):
         compare_films(*films, tmp_path / name, CompareSettings(sheet=tmp_path / "s.png"))
     assert listing(tmp_path) == before
+
+
+def test_sound_ends_with_the_shorter_film(tmp_path):
+    long = write_film(tmp_path / "long.mp4", pictures(48), sound_seconds=2)
+    preview = write_film(tmp_path / "preview.mp4", pictures(6))
+    summary = compare_films(long, preview, tmp_path / "both.mp4")
+    assert (summary.frames, len(summary.warnings)) == (6, 1)
+    sound = sound_of(tmp_path / "both.mp4")[0]
+    assert sound == sound_of(long)[0][: len(sound)]
+    assert Fraction(6, 24) - Fraction(1024, 48000) <= sound[-1][0] <= Fraction(6, 24)

@@ -6,6 +6,7 @@ import torch
 
 from dgafvsr.errors import InputError
 from dgafvsr.jobs.fingerprints import fingerprint_input, fingerprint_model
+from dgafvsr.models.execution import Execution
 from tests import factories
 
 
@@ -37,6 +38,13 @@ def test_scheduler_tells_models_apart():
     scheduler = factories.scheduler()
     scheduler.register_to_config(timestep_spacing="leading")
     assert model(scheduler=scheduler) != model()
+
+
+def test_how_a_model_is_run_tells_jobs_apart():
+    pipe = factories.pipeline()
+    before = fingerprint_model(pipe)
+    pipe.execution = Execution(compiled=True)
+    assert fingerprint_model(pipe) != before
 
 
 def test_where_a_model_came_from_does_not_matter():

@@ -115,3 +115,25 @@ def test_manifest_is_json_and_says_what_changed(tmp_path):
 
 def test_job_folder_lies_hidden_beside_the_output(tmp_path):
     assert job_folder_of(tmp_path / "a film.mp4") == tmp_path / ".a film.mp4.dgafvsr-job"
+
+
+def test_shots_finished_out_of_order_count_each_up_to_its_gap(tmp_path):
+    with JobFolder(tmp_path / "job") as job:
+        job.begin(MANIFEST)
+        job.finish(record(6, shot_start=6, state="c"), b"six")
+        job.finish(record(3, shot_start=3, state="b"), b"three")
+        job.finish(record(0, state="a"), b"zero")
+        job.finish(record(1, head=1, state="b"), b"one")
+        job.finish(record(7, shot_start=6, head=1), None)
+    states = sorted(path.name for path in (tmp_path / "job" / "windows").glob("*.state.safetensors"))
+    assert states == ["00000001.state.safetensors", "00000003.state.safetensors"]
+    (tmp_path / "job" / "windows" / "00000006.json").unlink()
+    with JobFolder(tmp_path / "job") as job:
+        assert [each.start for each in job.finished] == [0, 1, 3]
+
+
+def test_state_before_a_gap_is_needed_to_go_on():
+    records = [record(0, state="a"), record(3, shot_start=3, state="b"), record(4, shot_start=3, head=1)]
+    assert windows_to_redo(records, set(), {0, 3}) == set()
+    assert windows_to_redo(records, set(), {3}) == {0}
+    assert windows_to_redo(records, set(), {0}) == set()

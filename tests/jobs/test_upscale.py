@@ -266,6 +266,8 @@ def test_damage_in_the_middle_is_one_clear_error_and_keeps_what_is_finished(tmp_
         ("none/b.mp4", OutputError, "does not exist"),
         ("b.avi", UsageError, r"kind of b\.avi is unknown"),
         ("/proc/b.mp4", OutputError, "cannot be written"),
+        ("x" * 300 + ".mp4", OutputError, "cannot be written.*too long"),
+        ("-", UsageError, "cannot be a pipe"),
         ("/proc/out", OutputError, "cannot be written"),
     ],
 )
@@ -275,9 +277,23 @@ def test_bad_output_is_refused_before_work_starts(tmp_path, target, error, messa
     fill(tmp_path / "old", pictures(1))
     before, upscaler = listing(tmp_path), Nearest()
     with pytest.raises(error, match=message):
-        upscale_file(film, tmp_path / target, upscaler)
+        upscale_file(film, target if target == "-" else tmp_path / target, upscaler)
     assert listing(tmp_path) == before
     assert upscaler.calls == []
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["映" * 80 + ".mp4", "x" * 251 + ".mp4", "-o.mp4", " .mp4", "a\nb.mp4", "%03d.mp4", "file:x.mp4", "\udcff.mkv"],
+)
+def test_any_name_is_just_a_name(tmp_path, monkeypatch, name):
+    (tmp_path / "out").mkdir()
+    lossless(tmp_path / "a.mkv", pictures(3)).rename(tmp_path / name)
+    monkeypatch.chdir(tmp_path)
+    upscale_file(name, f"out/{name}", Nearest())
+    monkeypatch.chdir(tmp_path / "out")
+    assert [entry.name for entry in (tmp_path / "out").iterdir()] == [name]
+    assert pixels_of(name).shape == (3, 4 * HEIGHT, 4 * WIDTH, 3)
 
 
 @pytest.mark.parametrize(

@@ -123,6 +123,8 @@ def compare_films(
                 sink.write(frame)
                 if listener is not None:
                     listener(sink.frames_written, expected)
+            if comparison.notes:
+                sink.end_early()
             if sheet is not None:
                 comparison.write_sheet(sheet)
         return CompareSummary(

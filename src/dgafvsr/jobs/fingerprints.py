@@ -69,8 +69,9 @@ def _fingerprint_folder(path: Path) -> dict[str, Any]:
 
 
 def fingerprint_model(model: Upscaler) -> str:
-    """SHA-256 over the weights and the configuration of a model, in hexadecimal."""
+    """SHA-256 over the weights and the configuration of a model, and how it is run, in hexadecimal."""
     digest = hashlib.sha256(_told(model.config).encode())
+    digest.update(f"{getattr(model, 'execution', None)}\n".encode())  # rounding depends on it, and so do frames
     for name, part in sorted(model.components.items()):
         digest.update(f"{name}/{type(part).__qualname__}/{_configuration(part)}\n".encode())
         if isinstance(part, torch.nn.Module):

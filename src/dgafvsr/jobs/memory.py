@@ -24,6 +24,7 @@ import torch
 from dgafvsr.errors import ResourceError
 from dgafvsr.models.autoencoder import FACTOR, ResidualAutoencoder
 from dgafvsr.models.checkpoints import parameter_count
+from dgafvsr.sampling.reuse import Reuse
 from dgafvsr.sampling.tiles import MINIMUM_TILE
 
 __all__ = [
@@ -50,6 +51,8 @@ NETWORK_FACTOR = 1.85
 """What guided visits hold over their taps, residuals and skips: inputs and outputs of the kernels, their workspaces."""
 DECODER_FACTOR, KL_FACTOR = 6.5, 2.0
 """What decoders hold over their widest stage: the packaged one, and diffusers' AutoencoderKL (untested)."""
+FINE_FACTOR = 2.0
+"""What a correction at full size holds over its widest stage, on top (measured: 1.4 in float32, 2.0 in bfloat16)."""
 FLOW_VALUES = {"dis": 1200, "raft_small": 1500, "raft_large": 3000}
 """float32 values per LR pixel that FM holds; RAFT's with on-demand correlation (untested)."""
 FINISHING_VALUES = 6 * 3 * FACTOR**2
@@ -74,8 +77,8 @@ class ModelFacts:
     """Of one number in the VAE."""
     flow_values: float
     """float32 values per LR pixel, of FM."""
-    held_values: int
-    """float32 values per LR pixel that every frame of a window keeps: LR frame, latents, kept flows."""
+    held_values: float
+    """float32 values per LR pixel that every frame of a window keeps: LR frame, latents, kept flows, what is reused."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -92,8 +95,8 @@ class MemoryPlan:
     """Peak memory."""
 
 
-def model_facts(pipeline: Any) -> ModelFacts:
-    """The facts of a `DGAFVSRPipeline`."""
+def model_facts(pipeline: Any, reuse: Reuse | None = None) -> ModelFacts:
+    """The facts of a `DGAFVSRPipeline`, run with that reuse across steps."""
     parts, config = pipeline.components, pipeline.config
     unet, vae = parts["unet"], parts["vae"]
     networks: list[Any] = [part for part in parts.values() if isinstance(part, torch.nn.Module)]
@@ -107,7 +110,7 @@ def model_facts(pipeline: Any) -> ModelFacts:
         decoder_values=_decoder_values(vae),
         decoder_value_bytes=vae.dtype.itemsize,
         flow_values=FLOW_VALUES.get(config["flow"], FLOW_VALUES["raft_large"]) if guided else 0,
-        held_values=14 + (2 * kept if guided else 0),
+        held_values=14 + (2 * kept if guided else 0) + _reused_values(unet, guided, reuse),
     )
 
 
@@ -204,10 +207,11 @@ def plan_pipeline(
     overlap: int = 4,
     window: int | None = None,
     tile: int | Literal["auto"] | None = "auto",
+    reuse: Reuse | None = None,
 ) -> MemoryPlan:
     """`plan` for a pipeline on the device where it is, with the memory that is free there now."""
     device: Literal["cpu", "cuda"] = "cuda" if torch.device(pipeline.device).type == "cuda" else "cpu"
-    facts = model_facts(pipeline)
+    facts = model_facts(pipeline, reuse)
     used = facts.weight_bytes + (PROCESS_BYTES if device == "cpu" else 0)  # is there already, and not free any more
     memory = available_bytes(pipeline.device) + used
     return plan(width, height, facts, memory, device=device, overlap=overlap, window=window, tile=tile)
@@ -287,9 +291,21 @@ def _stage_values(widths: tuple[int, ...], layers: int) -> tuple[float, float]:
     return down, up
 
 
+def _reused_values(unet: Any, guided: bool, reuse: Reuse | None) -> float:
+    """What is kept of a frame from step to step, in float32 values per LR pixel."""
+    if reuse is None:
+        return 0
+    widths, values = tuple(unet.config.block_out_channels), 0.0
+    if guided and reuse.guidance_every != 1 and reuse.guidance_between == "reused":
+        values += sum(_stage_values(widths, unet.config.layers_per_block)) + widths[-1] / 4 ** (len(widths) - 1)
+    if reuse.features_every > 1:
+        values += (2 if guided else 1) * widths[min(1, len(widths) - 1)]
+    return values * unet.dtype.itemsize / 4
+
+
 def _decoder_values(vae: Any) -> float:
     if isinstance(vae, ResidualAutoencoder):
-        return DECODER_FACTOR * 4 * vae.config.detail_width
+        return DECODER_FACTOR * 4 * vae.config.detail_width + FINE_FACTOR * FACTOR**2 * vae.config.fine_width
     first, second = vae.config.block_out_channels[:2]
     return KL_FACTOR * FACTOR**2 * (first + second)
 

@@ -9,8 +9,8 @@ __all__ = ["peak_memory_bytes", "reset_peak_memory"]
 
 
 def reset_peak_memory(device: Any) -> None:
-    """Start counting anew, where that can be done: on CUDA."""
-    if str(device).startswith("cuda"):
+    """Start counting anew, where that can be done: on a CUDA device of this machine."""
+    if _is_here(device):
         import torch
 
         torch.cuda.reset_peak_memory_stats(device)
@@ -18,7 +18,7 @@ def reset_peak_memory(device: Any) -> None:
 
 def peak_memory_bytes(device: Any) -> int:
     """CUDA: the allocator's peak since the reset; else the process's peak resident set so far, 0 where unknown."""
-    if str(device).startswith("cuda"):
+    if _is_here(device):
         import torch
 
         return int(torch.cuda.max_memory_allocated(device))
@@ -28,3 +28,12 @@ def peak_memory_bytes(device: Any) -> int:
 
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return peak if sys.platform == "darwin" else 1024 * peak  # bytes on macOS, kibibytes elsewhere
+
+
+def _is_here(device: Any) -> bool:
+    """Whether it is a CUDA device of this machine; a cluster may have them elsewhere."""
+    if not str(device).startswith("cuda"):
+        return False
+    import torch
+
+    return torch.cuda.is_available()

@@ -42,16 +42,22 @@ class Meter:
         self._steps, self._window, self._overlap, self._listener = steps, window, overlap, listener
         self._progress = UpscaleProgress(frames_done=0, frames_total=frames, work_done=0, work_total=None)
 
-    def entered_shot(self, start: int) -> None:
-        """Plans the rest of the film as one shot: a cut costs windows, and saves overlaps."""
+    def entered_shot(self, start: int, work_before: int | None = None) -> None:
+        """Plans the rest of the film as one shot: a cut costs windows, and saves overlaps.
+
+        Args:
+            start: index of the shot's first frame.
+            work_before: units in all shots before, where they need not be done; None where they are.
+        """
         if self._progress.frames_total is not None:
             rest = plan_windows(max(1, self._progress.frames_total - start), self._window, self._overlap)
             work = self._steps * sum(window.stop - window.start for window in rest)
-            self._progress = replace(self._progress, work_total=self._progress.work_done + work)
+            before = self._progress.work_done if work_before is None else work_before
+            self._progress = replace(self._progress, work_total=before + work)
 
-    def worked(self) -> None:
-        """Count one frame at one step."""
-        self._tell(replace(self._progress, work_done=self._progress.work_done + 1))
+    def worked(self, units: int = 1) -> None:
+        """Count frames at one step; less than none where work is lost."""
+        self._tell(replace(self._progress, work_done=self._progress.work_done + units))
 
     def finished(self, frames: int) -> None:
         """Count frames that were written."""

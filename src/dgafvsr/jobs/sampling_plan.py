@@ -52,6 +52,7 @@ def plan_sampling(pipeline: Upscaler, info: SourceInfo, settings: UpscaleSetting
         overlap=settings.overlap,
         window=settings.window,
         tile=settings.tile,
+        reuse=settings.sampling.reuse,
     )
     return SamplingPlan(window=fitting.window, overlap=fitting.overlap, tile=fitting.tile)
 

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from fractions import Fraction
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
 from dgafvsr.errors import UsageError
 from dgafvsr.jobs.parts import FilmPart
 from dgafvsr.jobs.shot_plan import check_shot_options
 from dgafvsr.jobs.sizes import OutputSize
+from dgafvsr.jobs.upscaler import Upscaler
+from dgafvsr.sampling.presets import Quality, SamplingChoice, check_quality, preset
+from dgafvsr.sampling.reuse import Reuse
 from dgafvsr.sampling.tiles import Tiling
 from dgafvsr.sampling.windows import check_window
 from dgafvsr.video.codecs import EncoderSettings
@@ -57,6 +60,10 @@ class UpscaleSettings:
     """Pixels that neighbouring tiles share at least, at most half a tile."""
     guided: bool = True
     """Whether neighbouring frames guide each other; False upscales each for itself."""
+    sampling: SamplingChoice = field(default_factory=SamplingChoice)
+    """How frames are sampled besides `steps` and `guided`, as far as it is asked for; the rest is the model's."""
+    quality: Quality | None = None
+    """A preset for what `steps` and `sampling` leave open, see `dgafvsr.sampling.presets`; None for none."""
     size: OutputSize = field(default_factory=OutputSize)
     """How large the result is to be."""
     part: FilmPart | None = None
@@ -83,6 +90,9 @@ class UpscaleSettings:
     """What becomes of the job folder."""
 
     def __post_init__(self) -> None:
+        check_quality(self.quality)
+        assert self.sampling.steps is None, "steps are a setting of their own"
+        assert self.sampling.guided is None, "guided is a setting of its own"
         check_shot_options(detect=self.detect_shots, given=self.shots, save=self.save_shots)
         if self.window is not None:
             check_window(self.window, self.overlap)
@@ -100,6 +110,22 @@ class UpscaleSettings:
                 got="a shot list to write, and a range",
                 remedy="leave --save-shots or the range out",
             )
+
+    def resolved(self, upscaler: Upscaler) -> Self:
+        """The same with what the preset means for a model instead of the preset, which loads the model.
+
+        Args:
+            upscaler: the model; it is not asked where there is no preset.
+        """
+        if self.quality is None:
+            return self
+        chosen = replace(self.sampling, steps=self.steps).over(preset(self.quality, upscaler.default_steps))
+        return replace(self, quality=None, steps=chosen.steps, sampling=replace(chosen, steps=None))
+
+    @property
+    def sampling_options(self) -> dict[str, Any]:
+        """What a pipeline is told besides steps and guidance; nothing unless something is asked for."""
+        return self.sampling.asked | ({} if self.quality is None else {"quality": self.quality})
 
     def told(self, encoding: Encoding) -> dict[str, Any]:
         """What the frames depend on, as JSON values by name, so that a job can tell whether it was changed.
@@ -122,6 +148,7 @@ class UpscaleSettings:
             "tile": self.tile,
             "tile_overlap": self.tile_overlap,
             "guidance": self.guided,
+            **{name: _told(value) for name, value in self.sampling_options.items()},
             "size": self.size.asked_text,
             "range": None if self.part is None else str(self.part),
             "shots": shots,
@@ -129,3 +156,7 @@ class UpscaleSettings:
             "deinterlace": self.deinterlace,
             "encoding": stored,
         }
+
+
+def _told(value: Any) -> Any:
+    return asdict(value) if isinstance(value, Reuse) else value

@@ -33,7 +33,7 @@ from dgafvsr.video.color import to_unit
 from dgafvsr.video.frames import Frame
 from dgafvsr.video.shots import ShotStream
 
-__all__ = ["SampledWindow", "WindowStream"]
+__all__ = ["SampledWindow", "WindowSampler", "WindowStream"]
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -46,8 +46,95 @@ class SampledWindow:
     """Their pictures, T 4H 4W 3 float in [0, 1]."""
     record: WindowRecord
     """Without the checksum of what is still to be written."""
+    left: SeamState | None
+    """What the next window needs."""
     state: bytes | None
-    """What the next window needs, as safetensors."""
+    """The same as safetensors."""
+
+
+class WindowSampler:
+    """Takes single windows of a film through the model.
+
+    Args:
+        upscaler: the model.
+        settings: of the job.
+        plan: in which tiles frames are sampled.
+        first_frame: index in the film of the first frame of the first shot.
+        on_event: called after every step of every frame.
+    """
+
+    def __init__(
+        self,
+        upscaler: FallbackUpscaler,
+        settings: UpscaleSettings,
+        *,
+        plan: SamplingPlan,
+        first_frame: int,
+        on_event: Callable[[object], None],
+    ) -> None:
+        self._upscaler, self._settings, self._plan = upscaler, settings, plan
+        self._first_frame, self._on_event = first_frame, on_event
+
+    def sample(
+        self,
+        held: list[Frame],
+        window: Window,
+        *,
+        shot_start: int,
+        state: SeamState | None,
+        begun_from_sha256: str | None,
+    ) -> SampledWindow:
+        """What the window gives out.
+
+        Args:
+            held: its frames.
+            window: its place in its shot.
+            shot_start: index of the first frame of the shot.
+            state: what the window before has left, None without a head.
+            begun_from_sha256: of that state.
+
+        Raises:
+            ModelError: the model gave NaN or frames of a wrong size.
+            ResourceError: the memory is full.
+        """
+        start = shot_start + window.start
+        said = len(self._upscaler.warnings)
+        pictures, left = self._run_model(held, window, start, state)
+        content = None if left is None else save(dict(left))
+        record = WindowRecord(
+            start=start,
+            shot_start=shot_start,
+            sampled=len(held),
+            head=window.head,
+            begun_from_sha256=begun_from_sha256,
+            frames=window.emitted,
+            state_sha256=None if content is None else hashlib.sha256(content).hexdigest(),
+            reduction=asdict(self._upscaler.reduction),
+            notes=tuple(self._upscaler.warnings[said:]),
+        )
+        return SampledWindow(frames=held[: window.emitted], pictures=pictures, record=record, left=left, state=content)
+
+    def _run_model(
+        self, held: list[Frame], window: Window, start: int, state: SeamState | None
+    ) -> tuple[NDArray[Any], SeamState | None]:
+        """The pictures that the window gives out, T 4H 4W 3 float in [0, 1], and what it leaves to the next."""
+        result = self._upscaler(
+            np.stack([to_unit(frame.pixels) for frame in held]),
+            num_inference_steps=self._settings.steps,
+            seed=self._settings.seed,
+            first_frame=self._first_frame + start,
+            guided=self._settings.guided,
+            state=state if window.head else None,
+            tail=window.tail,
+            tile=self._plan.tile,
+            tile_overlap=self._settings.tile_overlap,
+            output_type="np",
+            on_event=self._on_event,
+            **self._settings.sampling_options,
+        )
+        pictures = np.asarray(result.frames)
+        _check_pictures(pictures, held[: window.emitted], self._first_frame + start)
+        return pictures, result.state
 
 
 class WindowStream:
@@ -76,8 +163,9 @@ class WindowStream:
         wants_stop: Callable[[], bool],
         first_frame: int,
     ) -> None:
-        self._upscaler, self._job, self._output, self._settings = upscaler, job, output, settings
-        self._plan, self._meter, self._wants_stop, self._first_frame = plan, meter, wants_stop, first_frame
+        self._job, self._output, self._plan = job, output, plan
+        self._meter, self._wants_stop = meter, wants_stop
+        self._sampler = WindowSampler(upscaler, settings, plan=plan, first_frame=first_frame, on_event=self._worked)
 
     def run(self, shots: Iterable[ShotStream]) -> int:
         """How many frames the shots have; each of them is finished in the job folder.
@@ -112,22 +200,11 @@ class WindowStream:
                 continue
             if window.head and state is None:
                 state = self._job.state_before(start)
-            said = len(self._upscaler.warnings)
-            pictures, state = self._run_model(held, window, start, state)
-            content = None if state is None else save(dict(state))
-            state_sha256 = None if content is None else hashlib.sha256(content).hexdigest()
-            record = WindowRecord(
-                start=start,
-                shot_start=shot.start,
-                sampled=len(held),
-                head=window.head,
-                begun_from_sha256=begun_from,
-                frames=window.emitted,
-                state_sha256=state_sha256,
-                reduction=asdict(self._upscaler.reduction),
-                notes=tuple(self._upscaler.warnings[said:]),
+            sampled = self._sampler.sample(
+                held, window, shot_start=shot.start, state=state, begun_from_sha256=begun_from
             )
-            yield SampledWindow(frames=held[: window.emitted], pictures=pictures, record=record, state=content)
+            state, state_sha256 = sampled.left, sampled.record.state_sha256
+            yield sampled
 
     def _watched(self, frames: Iterable[Frame]) -> Iterator[Frame]:
         for frame in frames:
@@ -141,27 +218,6 @@ class WindowStream:
     def _worked(self, event: object) -> None:
         self._meter.worked()
         self._check_stop()
-
-    def _run_model(
-        self, held: list[Frame], window: Window, start: int, state: SeamState | None
-    ) -> tuple[NDArray[Any], SeamState | None]:
-        """The pictures that the window gives out, T 4H 4W 3 float in [0, 1], and what it leaves to the next."""
-        result = self._upscaler(
-            np.stack([to_unit(frame.pixels) for frame in held]),
-            num_inference_steps=self._settings.steps,
-            seed=self._settings.seed,
-            first_frame=self._first_frame + start,
-            guided=self._settings.guided,
-            state=state if window.head else None,
-            tail=window.tail,
-            tile=self._plan.tile,
-            tile_overlap=self._settings.tile_overlap,
-            output_type="np",
-            on_event=self._worked,
-        )
-        pictures = np.asarray(result.frames)
-        _check_pictures(pictures, held[: window.emitted], self._first_frame + start)
-        return pictures, result.state
 
     def _store(self, sampled: SampledWindow) -> None:
         place = self._job.place_for(sampled.record.start)

@@ -11,17 +11,19 @@ output appears under its name only when it is complete and verified.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Protocol
 
 from dgafvsr import __version__
 from dgafvsr.errors import InputError, InterruptionError, OutputError
-from dgafvsr.jobs.fallback import Reduction
+from dgafvsr.jobs.fallback import FallbackUpscaler, Reduction
 from dgafvsr.jobs.fingerprints import fingerprint_input, fingerprint_model
 from dgafvsr.jobs.job_folder import JobFolder, job_folder_of
 from dgafvsr.jobs.manifest import FORMAT, Manifest
 from dgafvsr.jobs.outputs import JobOutput, plan_output
+from dgafvsr.jobs.parts import TakenPart
 from dgafvsr.jobs.peak_memory import peak_memory_bytes, reset_peak_memory
 from dgafvsr.jobs.progress import Listener, Meter
 from dgafvsr.jobs.sampling_plan import SamplingPlan, plan_sampling, with_fallback
@@ -32,8 +34,44 @@ from dgafvsr.jobs.upscaler import Upscaler
 from dgafvsr.video.arrays import MINIMUM_SIDE
 from dgafvsr.video.frames import FrameSource, SourceInfo
 from dgafvsr.video.reader import open_source
+from dgafvsr.video.shots import ShotStream
 
-__all__ = ["UpscaleSummary", "upscale_file"]
+__all__ = ["Machinery", "UpscaleSummary", "open_film", "upscale_file"]
+
+
+class Streaming(Protocol):
+    """`WindowStream` or what takes its place."""
+
+    def __call__(
+        self,
+        upscaler: FallbackUpscaler,
+        job: JobFolder,
+        output: JobOutput,
+        settings: UpscaleSettings,
+        *,
+        plan: SamplingPlan,
+        meter: Meter,
+        wants_stop: Callable[[], bool],
+        first_frame: int,
+    ) -> Stream:
+        """What takes a film's shots through the model."""
+
+
+class Stream(Protocol):
+    """What takes a film's shots through the model and into the job folder."""
+
+    def run(self, shots: Iterable[ShotStream]) -> int:
+        """How many frames the shots have; each of them is finished in the job folder."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Machinery:
+    """Who plans and samples the windows of a job: this process, unless a cluster does."""
+
+    plan: Callable[[Upscaler, SourceInfo, UpscaleSettings], SamplingPlan] = plan_sampling
+    """Settles window and tile of a new job."""
+    stream: Streaming = WindowStream
+    """Samples the windows."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -76,6 +114,7 @@ def upscale_file(
     listener: Listener | None = None,
     *,
     wants_stop: Callable[[], bool] = bool,
+    machinery: Machinery | None = None,
 ) -> UpscaleSummary:
     """The summary of having upscaled a film.
 
@@ -87,6 +126,7 @@ def upscale_file(
         settings: None for the defaults.
         listener: called after each unit of work and after each window.
         wants_stop: asked after each unit of work; once it says True, the job stops and keeps what is finished.
+        machinery: None for this process.
 
     Raises:
         InputError: the source or the shot list cannot be used, is not the one that the job was begun with, or the
@@ -100,17 +140,17 @@ def upscale_file(
     settings = settings or UpscaleSettings()
     started = time.perf_counter()
     reset_peak_memory(pipeline.device)
-    with _open(source, settings) as reader:
+    with open_film(source, settings) as reader:
         _check_sides(reader.info)
         output = plan_output(target, reader.info, settings)
         folder = settings.job.folder or job_folder_of(output.target)
         with _shot_plan(reader.info, output.target, settings) as plan, JobFolder(folder, keep=settings.job.keep) as job:
             output.check(job)
-            run = _Run(reader, output, job, pipeline, settings)
+            run = _Run(reader, output, job, pipeline, settings, machinery or Machinery())
             try:
                 frames = run.upscale(plan, listener, wants_stop)
                 notes = [note for record in job.finished for note in record.notes]
-                warnings = (*run.notes, *notes, *output.publish(job))
+                warnings = (*run.notes, *notes, *output.publish(job, run.part))
             except Exception as error:
                 _say_how_to_go_on(error, job)
                 raise
@@ -138,10 +178,18 @@ class _Run:
     """One run of a job, from the agreement with what earlier runs have left to the last window."""
 
     def __init__(
-        self, reader: FrameSource, output: JobOutput, job: JobFolder, pipeline: Upscaler, settings: UpscaleSettings
+        self,
+        reader: FrameSource,
+        output: JobOutput,
+        job: JobFolder,
+        pipeline: Upscaler,
+        settings: UpscaleSettings,
+        machinery: Machinery,
     ) -> None:
         self._reader, self._output, self._job = reader, output, job
-        self._pipeline, self._settings = pipeline, settings
+        self._pipeline, self._settings, self._machinery = pipeline, settings.resolved(pipeline), machinery
+        self.part: TakenPart | None = None
+        """The part of the film that is made, None for all of it."""
         self.plan = self._agree()
         self.notes = (*output.notes, *job.verify())
         self.frames_resumed = sum(record.frames for record in job.unspoilt)
@@ -162,7 +210,7 @@ class _Run:
         if begun is not None:
             begun.check(path, model=model)
             return SamplingPlan(**begun.plan)
-        plan = plan_sampling(self._pipeline, self._reader.info, self._settings)
+        plan = self._machinery.plan(self._pipeline, self._reader.info, self._settings)
         self._job.begin(Manifest(program=program, source=source, settings=told, model=model, plan=asdict(plan)))
         return plan
 
@@ -171,7 +219,8 @@ class _Run:
         info, settings = self._reader.info, self._settings
         first, frames, expected = None, iter(self._reader), info.expected_frames
         if settings.part is not None:
-            first, frames = settings.part.take(self._reader, info)
+            self.part = settings.part.take(self._reader)
+            first, frames = self.part.first_index, self.part.frames
             expected = settings.part.expected_frames(info)
         meter = Meter(
             expected,
@@ -183,7 +232,7 @@ class _Run:
         finished = self._job.finished
         # The frames depend on it: a job that had to do with less goes on with less.
         reduction = Reduction(**finished[-1].reduction) if finished else None
-        stream = WindowStream(
+        stream = self._machinery.stream(
             with_fallback(self._pipeline, self.plan, reduction),
             self._job,
             self._output,
@@ -205,7 +254,13 @@ class _Run:
         return count
 
 
-def _open(source: Path | str, settings: UpscaleSettings) -> FrameSource:
+def open_film(source: Path | str, settings: UpscaleSettings) -> FrameSource:
+    """The film of a job, as its settings read it.
+
+    Raises:
+        InputError: it cannot be used.
+        UsageError: a setting does not fit it.
+    """
     return open_source(
         source,
         frame_rate=settings.frame_rate,

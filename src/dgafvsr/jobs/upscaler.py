@@ -61,6 +61,7 @@ class Upscaler(Protocol):
         tile_overlap: int,
         output_type: Literal["np"] = "np",
         on_event: Callable[[Any], None],
+        **sampling: Any,
     ) -> Upscaled:
         """The frames of one window at four times the size.
 
@@ -76,4 +77,6 @@ class Upscaler(Protocol):
             tile_overlap: LR pixels that neighbouring tiles share at least.
             output_type: NumPy.
             on_event: called once for each (step, frame).
+            sampling: what else is asked for, by the names that `DGAFVSRPipeline` has for it
+                (`UpscaleSettings.sampling_options`); nothing unless somebody asks.
         """

@@ -79,12 +79,14 @@ def test_domains_of_a_model(clip, tmp_path, capsys):
     pytest.importorskip("matplotlib")
     factories.pipeline().save_pretrained(tmp_path / "model")
     words = ["analyze", "domains", str(clip), "--model", str(tmp_path / "model"), "--steps", "3", "--max-frames", "2"]
+    words += ["--warp", "centered"]
     words += [f"--plot={tmp_path / 'p.png'}", f"--pictures={tmp_path / 'q.png'}"]
     assert run([*words, *reports(tmp_path)]) == 0
     assert "106.50" in capsys.readouterr().out
     document = json.loads((tmp_path / "r.json").read_text())
     assert [row["pairs"] for row in document["sections"]["By step"]] == [1, 1, 1]
     assert (document["settings"]["pairs"], document["settings"]["guided"]) == (3, True)
+    assert document["settings"]["warp"] == "centered"
     assert (tmp_path / "p.png").is_file()
     assert (tmp_path / "q.png").is_file()
 
@@ -93,6 +95,7 @@ def test_domains_of_a_model(clip, tmp_path, capsys):
     ("options", "code"),
     [
         (["--normalisation", "x"], 2),
+        (["--warp", "sideways"], 2),
         (["--steps", "0"], 2),
         (["--csv", "r.txt"], 2),
         (["--model", "./none"], 3),

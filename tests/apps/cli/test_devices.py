@@ -75,3 +75,13 @@ def test_flow_is_checked_by_name():
     check_flow("dis")
     with pytest.raises(UsageError, match="raft_large"):
         check_flow("farneback")
+
+
+def test_without_a_compiler_one_line_is_said(monkeypatch, capsys):
+    monkeypatch.setattr(devices, "compiler_fault", lambda kind: f"no compiler for {kind}")
+    assert not devices.compiled_where_possible(torch.device("cpu")).compiled
+    assert capsys.readouterr().err == (
+        "note: nothing can be compiled for cpu here (no compiler for cpu); going on without\n"
+    )
+    monkeypatch.setattr(devices, "compiler_fault", lambda kind: None)
+    assert devices.compiled_where_possible(torch.device("cpu")).compiled

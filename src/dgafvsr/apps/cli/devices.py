@@ -9,11 +9,22 @@ from pathlib import Path
 from typing import get_args
 
 import torch
+import typer
 
 from dgafvsr.errors import UsageError
 from dgafvsr.flow.estimator import FlowEstimatorName
+from dgafvsr.models.compiling import compiler_fault
+from dgafvsr.models.execution import Execution
 
-__all__ = ["DTYPES", "Device", "available_devices", "check_flow", "choose_device", "choose_dtype"]
+__all__ = [
+    "DTYPES",
+    "Device",
+    "available_devices",
+    "check_flow",
+    "choose_device",
+    "choose_dtype",
+    "compiled_where_possible",
+]
 
 DTYPES: Mapping[str, torch.dtype] = {
     "bfloat16": torch.bfloat16,
@@ -97,6 +108,14 @@ def check_flow(name: str | None) -> None:
     names = get_args(FlowEstimatorName)
     if name is not None and name not in names:
         raise UsageError("The optical flow is unknown", got=name, expected=f"one of {', '.join(names)}")
+
+
+def compiled_where_possible(device: torch.device) -> Execution:
+    """How to run compiled networks there; says in one line where nothing can be compiled, and leaves it out."""
+    fault = compiler_fault(device.type)
+    if fault is not None:
+        typer.echo(f"note: nothing can be compiled for {device.type} here ({fault}); going on without", err=True)
+    return Execution(compiled=fault is None)
 
 
 def _machine_memory_bytes() -> int | None:

@@ -1,4 +1,4 @@
-"""The command line: `dgafvsr upscale`, `compare`, `info`, `train`, `evaluate`, `analyze` and `data`.
+"""The command line: `dgafvsr upscale`, `batch`, `compare`, `info`, `train`, `evaluate`, `analyze` and `data`.
 
 Each command is one file beside this one: parse, call, show. torch and everything that needs it is imported inside the
 commands, so that `--help` answers at once.
@@ -14,17 +14,24 @@ import typer
 
 from dgafvsr import __version__
 from dgafvsr.apps.cli.analyze import app as analyze_app
+from dgafvsr.apps.cli.batch import EPILOG as BATCH_EPILOG
+from dgafvsr.apps.cli.batch import batch
+from dgafvsr.apps.cli.batch_json import show_failure as show_batch_failure
 from dgafvsr.apps.cli.border import guard, has_option, wants_debug
 from dgafvsr.apps.cli.compare import compare
 from dgafvsr.apps.cli.data import app as data_app
 from dgafvsr.apps.cli.evaluate import evaluate
 from dgafvsr.apps.cli.info import info
+from dgafvsr.apps.cli.serve import serve
 from dgafvsr.apps.cli.train import train
 from dgafvsr.apps.cli.upscale import upscale
 from dgafvsr.apps.cli.upscale_json import show_failure
 from dgafvsr.apps.cli.upscale_options import EPILOG
 
 __all__ = ["app", "main", "run"]
+
+LISTENERS = {"upscale": show_failure, "batch": show_batch_failure}
+"""Commands with `--json` -> what writes the object of a failure."""
 
 app = typer.Typer(
     name="dgafvsr",
@@ -35,10 +42,12 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 app.command(epilog=EPILOG)(upscale)
+app.command(epilog=BATCH_EPILOG)(batch)
 app.command()(compare)
 app.command()(info)
 app.command()(train)
 app.command()(evaluate)
+app.command()(serve)
 app.add_typer(analyze_app)
 app.add_typer(data_app)
 
@@ -67,11 +76,11 @@ def run(arguments: Sequence[str]) -> int:
         arguments: the words after the program's name.
     """
     command = typer.main.get_command(app)
-    as_json = "upscale" in arguments[:1] and has_option("--json", arguments)
+    wants_json = has_option("--json", arguments)
     return guard(
         lambda: command.main(list(arguments), prog_name="dgafvsr", standalone_mode=False),
         debug=wants_debug(arguments),
-        listener=show_failure if as_json else None,
+        listener=LISTENERS.get(arguments[0]) if arguments and wants_json else None,
     )
 
 

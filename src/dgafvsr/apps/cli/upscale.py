@@ -3,25 +3,42 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping, Sequence
-from fractions import Fraction
-from typing import TYPE_CHECKING, Any, Literal, cast
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any, cast
 
 import typer
 
 from dgafvsr.apps.cli import upscale_json
 from dgafvsr.apps.cli import upscale_options as options
 from dgafvsr.apps.cli.progress import UpscaleBar
-from dgafvsr.errors import UsageError
+from dgafvsr.apps.cli.sampling_options import (
+    BetweenOption,
+    FeaturesOption,
+    FlowScaleOption,
+    GuidanceEveryOption,
+    NoiseOption,
+    PresetOption,
+    SolverOption,
+    TurnsOption,
+    preset_of,
+    sampling_of,
+)
+from dgafvsr.apps.cli.upscale_settings import (
+    encoder_of,
+    frame_rate_of,
+    limits_of,
+    part_of,
+    size_of,
+    tile_of,
+    window_of,
+)
 
 if TYPE_CHECKING:
     import torch
 
-    from dgafvsr.jobs.parts import FilmPart
-    from dgafvsr.jobs.sizes import OutputSize
     from dgafvsr.jobs.upscale import UpscaleSummary
+    from dgafvsr.models.execution import Execution
     from dgafvsr.pipeline import DGAFVSRPipeline
-    from dgafvsr.video.limits import InputLimits
 
 __all__ = ["upscale"]
 
@@ -34,6 +51,7 @@ def upscale(
     flow: options.FlowOption = None,
     device: options.DeviceOption = "auto",
     dtype: options.DtypeOption = "auto",
+    compiled: options.CompileOption = False,
     steps: options.StepsOption = None,
     seed: options.SeedOption = 0,
     window: options.WindowOption = "auto",
@@ -41,6 +59,14 @@ def upscale(
     tile: options.TileOption = "auto",
     tile_overlap: options.TileOverlapOption = 16,
     guidance: options.GuidanceOption = True,
+    preset: PresetOption = None,
+    solver: SolverOption = None,
+    turns: TurnsOption = None,
+    guidance_every: GuidanceEveryOption = None,
+    guidance_between: BetweenOption = None,
+    features_every: FeaturesOption = None,
+    flow_scale: FlowScaleOption = None,
+    initial_noise: NoiseOption = None,
     shots: options.ShotsOption = None,
     no_shots: options.NoShotsOption = False,
     save_shots: options.SaveShotsOption = None,
@@ -51,7 +77,7 @@ def upscale(
     preview: options.PreviewOption = None,
     part: options.RangeOption = None,
     codec: options.CodecOption = None,
-    quality: options.QualityOption = None,
+    quality: options.CrfOption = None,
     pixel_format: options.PixelFormatOption = None,
     encoder_options: options.EncoderOptions = None,
     picture_format: options.PictureFormatOption = "png",
@@ -73,36 +99,45 @@ def upscale(
     Frame count, timestamps and sound stay as they are. The output appears only when it is complete; a run that was
     stopped, killed or ran out of disk is gone on with by the same command.
     """
-    from dgafvsr.apps.cli.devices import check_flow, choose_device, choose_dtype
+    from dgafvsr.apps.cli.devices import check_flow, choose_device, choose_dtype, compiled_where_possible
     from dgafvsr.interruption import stop_on_signals
     from dgafvsr.jobs.settings import JobSettings, UpscaleSettings
     from dgafvsr.jobs.upscale import upscale_file
-    from dgafvsr.video.codecs import Codec, EncoderSettings, PictureFormat, PixelFormat
     from dgafvsr.video.decoding import OnError
 
     settings = UpscaleSettings(
         steps=steps,
         seed=seed,
-        window=None if window == "auto" else _whole("window", window),
+        window=window_of(window),
         overlap=overlap,
-        tile=_tile(tile),
+        tile=tile_of(tile),
         tile_overlap=tile_overlap,
         guided=guidance,
-        size=_size(scale, size, width, height),
-        part=_part(preview, part),
+        quality=preset_of(preset),
+        sampling=sampling_of(
+            solver=solver,
+            turns=turns,
+            guidance_every=guidance_every,
+            guidance_between=guidance_between,
+            features_every=features_every,
+            flow_scale=flow_scale,
+            initial_noise=initial_noise,
+        ),
+        size=size_of(scale, size, width, height),
+        part=part_of(preview, part),
         detect_shots=not no_shots,
         shots=shots,
         save_shots=save_shots,
-        frame_rate=None if fps is None else _number("frame rate", fps, "such as 25, 23.976 or 30000/1001"),
-        limits=_limits(max_pixels, max_frames, max_seconds),
+        frame_rate=frame_rate_of(fps),
+        limits=limits_of(max_pixels, max_frames, max_seconds),
         deinterlace=deinterlace,
         on_error=cast(OnError, on_error),
-        encoder=EncoderSettings(
-            codec=cast(Codec | None, codec),
+        encoder=encoder_of(
+            codec=codec,
             quality=quality,
-            pixel_format=cast(PixelFormat | None, pixel_format),
-            options=_pairs(encoder_options or ()),
-            picture_format=cast(PictureFormat, picture_format),
+            pixel_format=pixel_format,
+            options=encoder_options or (),
+            picture_format=picture_format,
         ),
         overwrite=overwrite,
         job=JobSettings(folder=job, restart=restart, keep=keep_job),
@@ -114,7 +149,10 @@ def upscale(
     def load() -> DGAFVSRPipeline:
         from dgafvsr import DGAFVSRPipeline
 
-        return DGAFVSRPipeline.from_pretrained(model, torch_dtype=weights, revision=revision, flow=flow).to(place)
+        pipeline = DGAFVSRPipeline.from_pretrained(model, torch_dtype=weights, revision=revision, flow=flow).to(place)
+        if compiled:
+            pipeline.execution = compiled_where_possible(place)
+        return pipeline
 
     upscaler = _ModelOnDemand(load, place)
     with UpscaleBar("upscaling") as bar, stop_on_signals() as wants_stop:
@@ -149,6 +187,11 @@ class _ModelOnDemand:
         """The model's."""
         return self._loaded().config
 
+    @property
+    def execution(self) -> Execution:
+        """The model's."""
+        return self._loaded().execution
+
     def __call__(self, frames: Any, **arguments: Any) -> Any:
         """The pipeline's result."""
         return self._loaded()(frames, **arguments)
@@ -159,66 +202,6 @@ class _ModelOnDemand:
             self._pipeline = self._load()
             self.loading_seconds = time.perf_counter() - started
         return self._pipeline
-
-
-def _number(name: str, text: str, expected: str) -> Fraction:
-    try:
-        return Fraction(text)
-    except (ValueError, ZeroDivisionError):
-        raise UsageError(f"The {name} is not a number", got=text, expected=expected) from None
-
-
-def _whole(name: str, text: str) -> int:
-    try:
-        return int(text)
-    except ValueError:
-        raise UsageError(f"The {name} is not understood", got=text, expected="a whole number or auto") from None
-
-
-def _tile(text: str) -> int | Literal["auto"] | None:
-    if text == "auto":
-        return "auto"
-    return None if text == "off" else _whole("tile", text)
-
-
-def _size(scale: str | None, size: str | None, width: int | None, height: int | None) -> OutputSize:
-    from dgafvsr.jobs.sizes import OutputSize
-
-    box = None
-    if size is not None:
-        sides = size.lower().split("x")
-        if len(sides) != 2 or not all(side.isascii() and side.isdecimal() for side in sides):
-            raise UsageError("The size is not understood", got=size, expected="WIDTHxHEIGHT, such as 1920x1080")
-        box = (int(sides[0]), int(sides[1]))
-    factor = None if scale is None else _number("scale", scale, "such as 2, 3 or 2.5")
-    return OutputSize(scale=factor, box=box, width=width, height=height)
-
-
-def _part(preview: str | None, part: str | None) -> FilmPart | None:
-    from dgafvsr.jobs.parts import FilmPart, parse_part, parse_place
-
-    if preview is not None and part is not None:
-        raise UsageError("The part is asked for twice", got="--preview and --range", remedy="leave one of them out")
-    if preview is not None:
-        return FilmPart(stop=parse_place(preview))
-    return None if part is None else parse_part(part)
-
-
-def _limits(pixels: int | None, frames: int | None, seconds: float | None) -> InputLimits:
-    from dgafvsr.video.limits import InputLimits
-
-    length = None if seconds is None else Fraction(seconds)
-    return InputLimits(frames=frames, seconds=length, **({} if pixels is None else {"pixels": pixels}))
-
-
-def _pairs(words: Sequence[str]) -> dict[str, str]:
-    pairs = [word.partition("=") for word in words]
-    for name, equals, value in pairs:
-        if not (name and equals and value):
-            raise UsageError(
-                "The encoder option is not understood", got=f"{name}{equals}{value}", expected="NAME=VALUE"
-            )
-    return {name: value for name, _, value in pairs}
 
 
 def _show(summary: UpscaleSummary, *, dtype: str, loading_seconds: float) -> None:

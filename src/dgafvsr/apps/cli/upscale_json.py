@@ -41,7 +41,7 @@ from dgafvsr.errors import (
 if TYPE_CHECKING:
     from dgafvsr.jobs.upscale import UpscaleSummary
 
-__all__ = ["show_failure", "show_summary"]
+__all__ = ["error_facts", "show_failure", "show_summary"]
 
 KINDS: Mapping[type[DGAFVSRError], str] = {
     UsageError: "usage",
@@ -72,12 +72,20 @@ def show_failure(failure: Failure) -> None:
     Args:
         failure: as the border tells it.
     """
+    typer.echo(json.dumps({"ok": False, "exit_code": failure.exit_code, "error": error_facts(failure)}))
+
+
+def error_facts(failure: Failure) -> dict[str, str | None]:
+    """The object that tells why, under `error`.
+
+    Args:
+        failure: as the border tells it.
+    """
     error = failure.error
     kind = KINDS.get(type(error)) if error is not None else KINDS_BY_CODE.get(failure.exit_code)
     message = failure.line.partition(": ")[2] or failure.line
     details = {name: _text(getattr(error, name, None)) for name in ("got", "expected", "remedy")}
-    facts = {"kind": kind or "internal", "message": message, **details}
-    typer.echo(json.dumps({"ok": False, "exit_code": failure.exit_code, "error": facts}))
+    return {"kind": kind or "internal", "message": message, **details}
 
 
 def _text(value: object) -> str | None:

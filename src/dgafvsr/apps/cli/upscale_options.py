@@ -10,6 +10,8 @@ import typer
 __all__ = [
     "EPILOG",
     "CodecOption",
+    "CompileOption",
+    "CrfOption",
     "DebugOption",
     "DeinterlaceOption",
     "DeviceOption",
@@ -35,7 +37,6 @@ __all__ = [
     "PictureFormatOption",
     "PixelFormatOption",
     "PreviewOption",
-    "QualityOption",
     "RangeOption",
     "RestartOption",
     "RevisionOption",
@@ -100,6 +101,16 @@ DeviceOption = Annotated[
 DtypeOption = Annotated[
     str,
     typer.Option(metavar="NAME", rich_help_panel=MODEL, help="Type of the weights: auto, float32, float16, bfloat16."),
+]
+
+CompileOption = Annotated[
+    bool,
+    typer.Option(
+        "--compile",
+        rich_help_panel=MODEL,
+        help="Compile the networks (torch.compile): minutes for each size of frames, for long films on a GPU. On a CPU "
+        "it gains nothing.",
+    ),
 ]
 
 StepsOption = Annotated[
@@ -213,14 +224,13 @@ CodecOption = Annotated[
         show_default="the container's",
     ),
 ]
-QualityOption = Annotated[
+CrfOption = Annotated[
     int | None,
     typer.Option(
-        "--quality",
         "--crf",
         metavar="N",
         rich_help_panel=OUTPUT,
-        help="Quality of a video, lower is better: 0 to 51 (h264, hevc), 0 to 63 (av1, vp9), 0 to 3 (prores).",
+        help="Compression of a video, lower is better: 0 to 51 (h264, hevc), 0 to 63 (av1, vp9), 0 to 3 (prores).",
         show_default="the codec's",
     ),
 ]
