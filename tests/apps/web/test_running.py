@@ -1,0 +1,102 @@
+import av
+import pytest
+
+from dgafvsr.apps.web.comparison import pick
+from tests.apps.web import standins
+from tests.apps.web.standins import Workshop, choice
+
+
+def size_of(path):
+    with av.open(str(path)) as container:
+        stream = container.streams.video[0]
+        return stream.width, stream.height, sum(1 for _ in container.decode(stream))
+
+
+def test_full_job_makes_the_film_and_shows_it_beside_its_source(tmp_path):
+    with Workshop(tmp_path / "data") as shop:
+        film = shop.film(tmp_path)
+        job = shop.until(shop.desk.submit(film.id, "full", choice()), "done", "failed")
+        assert job.message == ""
+        assert size_of(shop.desk.result(job)) == (384, 224, 10)
+        assert size_of(shop.desk.split(job)) == (384, 224, 10)
+        assert len(job.moments) == 5
+        assert job.moments == tuple(sorted(set(job.moments)))
+        assert all(path.is_file() for index in range(5) for path in shop.desk.pair(job, index))
+        assert dict(job.facts)["Size"] == "384 x 224 pixels"
+        shown = sorted(path.name for path in shop.store.shown_of(job).iterdir())
+        assert shown == sorted(
+            ["clip_x4.mp4", "split.mp4", *(f"{index}_{side}.png" for index in range(5) for side in ("before", "after"))]
+        )
+        assert not shop.store.work_of(job).exists(), "the resumable job was left although the film is complete"
+
+
+def test_part_is_compared_with_the_same_part_of_the_source(tmp_path):
+    import numpy as np
+    from PIL import Image
+
+    with Workshop(tmp_path / "data") as shop:
+        film = shop.film(tmp_path)
+        job = shop.until(shop.desk.submit(film.id, "preview", choice(start=0.16, stop=0.28)), "done", "failed")
+        assert job.message == ""
+        assert size_of(shop.desk.result(job)) == (384, 224, 3)
+        for index in range(3):
+            before, after = (np.asarray(Image.open(path), float) for path in shop.desk.pair(job, index))
+            assert np.abs(before - after).mean() < 6, "before and after are not the same moment"
+
+
+@pytest.mark.parametrize(
+    ("given", "made"),
+    [
+        ({"scale": 2}, ("clip_x2.mp4", (192, 112, 4))),
+        ({"format": "WebM (AV1)"}, ("clip_x4.webm", (384, 224, 4))),
+    ],
+)
+def test_choices_reach_the_film(tmp_path, given, made):
+    with Workshop(tmp_path / "data") as shop:
+        film = shop.film(tmp_path, frames=4)
+        job = shop.until(shop.desk.submit(film.id, "full", choice(**given)), "done", "failed")
+        assert job.message == ""
+        result = shop.desk.result(job)
+        assert (result.name, size_of(result)) == made
+
+
+def test_model_is_loaded_once(tmp_path):
+    with Workshop(tmp_path / "data") as shop:
+        film = shop.film(tmp_path, frames=3)
+        jobs = [shop.desk.submit(film.id, "preview", choice(seed=seed)) for seed in (1, 2)]
+        assert [shop.until(job, "done", "failed").state for job in jobs] == ["done", "done"]
+        assert {call["seed"] for call in shop.pipeline.calls} == {1, 2}
+        assert shop.store.job(jobs[0].id).options.seed == 1
+
+
+def test_cancelled_job_is_gone_on_with(tmp_path):
+    with Workshop(tmp_path / "data") as shop:
+        shop.pipeline.seconds = 0.05
+        film = shop.film(tmp_path)
+        job = shop.desk.submit(film.id, "full", choice())
+        shop.until(job, "running")
+        shop.queue.cancel(job.id)
+        stopped = shop.until(job, "stopped", "done", "failed")
+        assert (stopped.state, stopped.message) == ("stopped", "Cancelled; what is finished is kept")
+        assert shop.desk.result(stopped) is None
+        shop.pipeline.seconds = 0.0
+        shop.queue.resume(job.id)
+        assert shop.until(job, "done", "failed").state == "done"
+        assert size_of(shop.desk.result(shop.store.job(job.id))) == (384, 224, standins.FRAMES)
+
+
+def test_job_that_fails_says_why_without_naming_folders(tmp_path):
+    with Workshop(tmp_path / "data") as shop:
+        film = shop.film(tmp_path)
+        shop.store.source_of(film).write_bytes(b"no film any more")
+        job = shop.until(shop.desk.submit(film.id, "full", choice()), "done", "failed")
+        assert job.state == "failed"
+        assert "clip.mp4 is not a video" in job.message
+        assert str(tmp_path) not in job.message
+
+
+@pytest.mark.parametrize(
+    ("count", "picked"), [(1, (0,)), (3, (0, 1, 2)), (5, (0, 1, 2, 3, 4)), (50, (5, 15, 25, 35, 45))]
+)
+def test_pictures_are_spread_over_the_film(count, picked):
+    assert pick(count) == picked
