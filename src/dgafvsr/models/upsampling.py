@@ -22,7 +22,7 @@ from torch.nn import functional as F
 __all__ = ["can_fuse", "double_and_convolve", "transposed_kernel"]
 
 WIDEST = 128
-"""Channels up to which it is faster: oneDNN's transposed convolution of 512 and 1024 takes longer than the plain one."""
+"""Channels up to which it is faster: oneDNN's transposed convolution of 512 or 1024 is slower than the plain one."""
 
 _KERNELS: WeakKeyDictionary[nn.Module, tuple[tuple[Any, ...], Tensor]] = WeakKeyDictionary()
 """Of each convolution, with the state of the weight that it was made of."""
