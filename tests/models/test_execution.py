@@ -151,3 +151,13 @@ def test_compiled_networks_equal_eager_ones():
     torch.testing.assert_close(found, expected, **ROUNDING)
     Execution().arrange(unet, guidance)
     assert unet.compiled is None
+
+
+def test_models_loaded_in_inference_mode_can_be_run():
+    with torch.inference_mode():
+        pipe = factories.pipeline()
+        frames = factories.clip(2)
+        first = pipe(frames, seed=0).frames
+    again = factories.pipeline()(frames, seed=0).frames
+    assert (first == again).all()
+    assert not any(weight.is_inference() for weight in pipe.unet.parameters())

@@ -69,7 +69,16 @@ def _store(network: nn.Module, memory_format: torch.memory_format) -> None:
     if any(weight.is_meta for weight in network.parameters()):
         return  # offloaded by accelerate, which puts the weights in place as it has kept them
     with torch.inference_mode(False), torch.no_grad():  # weights must stay ordinary tensors
+        _make_ordinary(network)
         network.to(memory_format=memory_format)  # type: ignore[call-overload]
+
+
+def _make_ordinary(network: nn.Module) -> None:
+    """Copy weights that were loaded in inference mode: oneDNN asks weights for a version, which those do not have."""
+    for module in network.modules():
+        for name, weight in list(module.named_parameters(recurse=False)):
+            if weight.is_inference():
+                setattr(module, name, nn.Parameter(weight.clone(), requires_grad=weight.requires_grad))
 
 
 def _on_cpu(network: Any) -> bool:
