@@ -16,9 +16,10 @@ from typing import Any
 import ray
 from ray.exceptions import RayActorError, RayError, RayTaskError
 
-from dgafvsr.errors import InterruptionError, ResourceError
+from dgafvsr.errors import ResourceError
 from dgafvsr.jobs.cluster_worker import WindowTask
 from dgafvsr.jobs.manifest import WindowRecord
+from dgafvsr.jobs.stopping import stopped
 
 __all__ = ["Order", "Told", "WorkerPool"]
 
@@ -157,7 +158,7 @@ class WorkerPool:
     def _mourn(self, order: Order) -> None:
         order.deaths += 1
         if order.wants_stop():
-            order.listener(Told(order=order, error=InterruptionError("The job was asked to stop")))
+            order.listener(Told(order=order, error=stopped()))
             return
         if order.deaths < MOST_DEATHS:
             order.listener(Told(order=order))

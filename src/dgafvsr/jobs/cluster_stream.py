@@ -9,13 +9,12 @@ machine, byte by byte, and a job can be begun on a cluster and gone on with on o
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from itertools import count
 from queue import Empty, SimpleQueue
 from typing import Any
 
-from dgafvsr.errors import InterruptionError
 from dgafvsr.jobs.cluster_pool import Order, Told, WorkerPool
 from dgafvsr.jobs.cluster_worker import FilmTask, WindowTask
 from dgafvsr.jobs.fallback import FallbackUpscaler, Reduction
@@ -24,8 +23,8 @@ from dgafvsr.jobs.outputs import JobOutput
 from dgafvsr.jobs.progress import Meter
 from dgafvsr.jobs.sampling_plan import SamplingPlan
 from dgafvsr.jobs.settings import UpscaleSettings
+from dgafvsr.jobs.stopping import check_stop, until_stopped
 from dgafvsr.sampling.windows import Window, stream_windows
-from dgafvsr.video.frames import Frame
 from dgafvsr.video.shots import ShotStream
 
 __all__ = ["ClusterStream"]
@@ -101,7 +100,9 @@ class ClusterStream:
             for each in shots:
                 self._meter.entered_shot(each.start, work_before=self._steps * planned)
                 shot = _Shot(each.start, self._reduction)
-                for window, held in stream_windows(self._watched(each.frames), self._plan.window, self._plan.overlap):
+                for window, held in stream_windows(
+                    until_stopped(each.frames, self._wants_stop), self._plan.window, self._plan.overlap
+                ):
                     shot.waiting.append(window)
                     planned += len(held)
                     frames = shot.start + window.start + window.emitted
@@ -109,22 +110,13 @@ class ClusterStream:
                     while not self._news.empty():
                         self._hear(self._news.get())
             while self._running:
-                self._check_stop()
+                check_stop(self._wants_stop)
                 with suppress(Empty):
                     self._hear(self._news.get(timeout=WAIT_SECONDS))
         except BaseException:
             self._give_up()
             raise
         return frames
-
-    def _watched(self, frames: Iterable[Frame]) -> Iterator[Frame]:
-        for frame in frames:
-            self._check_stop()
-            yield frame
-
-    def _check_stop(self) -> None:
-        if self._wants_stop():
-            raise InterruptionError("The job was asked to stop")
 
     def _advance(self, shot: _Shot) -> None:
         """Hands the next window of a shot over that is not finished yet, unless one is being sampled."""

@@ -22,13 +22,14 @@ import torch
 from safetensors.torch import load
 
 from dgafvsr import __version__
-from dgafvsr.errors import DGAFVSRError, InputError, InterruptionError, OutputError
+from dgafvsr.errors import DGAFVSRError, InputError, OutputError
 from dgafvsr.jobs.fallback import Reduction
 from dgafvsr.jobs.manifest import WindowRecord, write_durably
 from dgafvsr.jobs.memory import available_bytes, return_freed_memory
 from dgafvsr.jobs.outputs import JobOutput
 from dgafvsr.jobs.sampling_plan import SamplingPlan, with_fallback
 from dgafvsr.jobs.settings import UpscaleSettings
+from dgafvsr.jobs.stopping import stopped
 from dgafvsr.jobs.stream import WindowSampler
 from dgafvsr.jobs.upscale import open_film
 from dgafvsr.jobs.upscaler import Upscaler
@@ -272,7 +273,7 @@ class Worker:
     def _worked(self, event: object) -> None:
         self._units += 1
         if self._stopped:
-            raise InterruptionError("The job was asked to stop")
+            raise stopped()
 
     def _frames_of(self, task: FilmTask) -> FilmFrames:
         """The film, opened; one at a time is."""

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 from safetensors.torch import save
 
-from dgafvsr.errors import InterruptionError, ModelError
+from dgafvsr.errors import ModelError
 from dgafvsr.jobs.background import WriteBehind
 from dgafvsr.jobs.fallback import FallbackUpscaler
 from dgafvsr.jobs.job_folder import JobFolder
@@ -26,6 +26,7 @@ from dgafvsr.jobs.outputs import JobOutput
 from dgafvsr.jobs.progress import Meter
 from dgafvsr.jobs.sampling_plan import SamplingPlan
 from dgafvsr.jobs.settings import UpscaleSettings
+from dgafvsr.jobs.stopping import check_stop, until_stopped
 from dgafvsr.jobs.upscaler import SCALE
 from dgafvsr.sampling.seams import SeamState
 from dgafvsr.sampling.windows import Window, stream_windows
@@ -189,7 +190,9 @@ class WindowStream:
     def _sample(self, shot: ShotStream) -> Iterator[SampledWindow]:
         state: SeamState | None = None  # None too where the window before was not sampled in this run
         state_sha256: str | None = None
-        for window, held in stream_windows(self._watched(shot.frames), self._plan.window, self._plan.overlap):
+        for window, held in stream_windows(
+            until_stopped(shot.frames, self._wants_stop), self._plan.window, self._plan.overlap
+        ):
             start = shot.start + window.start
             self._stop = start + window.emitted
             begun_from = state_sha256 if window.head else None
@@ -206,18 +209,9 @@ class WindowStream:
             state, state_sha256 = sampled.left, sampled.record.state_sha256
             yield sampled
 
-    def _watched(self, frames: Iterable[Frame]) -> Iterator[Frame]:
-        for frame in frames:
-            self._check_stop()
-            yield frame
-
-    def _check_stop(self) -> None:
-        if self._wants_stop():
-            raise InterruptionError("The job was asked to stop")
-
     def _worked(self, event: object) -> None:
         self._meter.worked()
-        self._check_stop()
+        check_stop(self._wants_stop)
 
     def _store(self, sampled: SampledWindow) -> None:
         place = self._job.place_for(sampled.record.start)

@@ -8,16 +8,10 @@ from typing import TYPE_CHECKING, Any, Self
 
 from rich.console import Console
 from rich.markup import escape
-from rich.progress import (
-    BarColumn,
-    Progress,
-    TaskID,
-    TaskProgressColumn,
-    TextColumn,
-    TimeElapsedColumn,
-    TimeRemainingColumn,
-)
+from rich.progress import TaskID
 from rich.table import Table
+
+from dgafvsr.apps.cli.progress import make_progress
 
 if TYPE_CHECKING:
     from dgafvsr.jobs.batch import BatchEvent, BatchReport, BatchResult
@@ -41,18 +35,7 @@ class BatchView:
 
     def __init__(self, files: int, console: Console | None = None) -> None:
         self._console = console or Console(stderr=True)
-        self._progress = Progress(
-            TextColumn("{task.description}"),
-            BarColumn(),
-            TaskProgressColumn(),
-            TimeElapsedColumn(),
-            TextColumn("ETA"),
-            TimeRemainingColumn(),
-            TextColumn("{task.fields[note]}"),
-            console=self._console,
-            disable=not self._console.is_terminal,
-            transient=True,
-        )
+        self._progress = make_progress(self._console)
         self._files = files
         self._all = self._progress.add_task("batch", total=files, note=f"0/{files} films")
         self._running: dict[BatchFile, TaskID] = {}

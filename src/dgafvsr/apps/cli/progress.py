@@ -13,26 +13,30 @@ if TYPE_CHECKING:
     from dgafvsr.jobs.progress import UpscaleProgress
     from dgafvsr.training.trainer import StepReport
 
-__all__ = ["CountBar", "EvaluationBar", "TrainBar", "UpscaleBar"]
+__all__ = ["CountBar", "EvaluationBar", "TrainBar", "UpscaleBar", "make_progress"]
+
+
+def make_progress(console: Console) -> Progress:
+    """The bars that every command draws: share, time, time left, and each task's `note`."""
+    return Progress(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        TaskProgressColumn(),
+        TimeElapsedColumn(),
+        TextColumn("ETA"),
+        TimeRemainingColumn(),
+        TextColumn("{task.fields[note]}"),
+        console=console,
+        disable=not console.is_terminal,
+        transient=True,
+    )
 
 
 class _Bar:
     """One bar, with a note at its end, drawn while its context is open."""
 
     def __init__(self, label: str, console: Console | None = None) -> None:
-        console = console or Console(stderr=True)
-        self._progress = Progress(
-            TextColumn("{task.description}"),
-            BarColumn(),
-            TaskProgressColumn(),
-            TimeElapsedColumn(),
-            TextColumn("ETA"),
-            TimeRemainingColumn(),
-            TextColumn("{task.fields[note]}"),
-            console=console,
-            disable=not console.is_terminal,
-            transient=True,
-        )
+        self._progress = make_progress(console or Console(stderr=True))
         self._task = self._progress.add_task(label, total=None, note="")
 
     def __enter__(self) -> Self:
