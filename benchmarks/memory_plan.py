@@ -2,7 +2,8 @@
 
     python benchmarks/memory_plan.py [--setting 320x180:2 320x180:8 480x270:2:128] [--layout tiny|sdx4]
 
-A setting is WIDTHxHEIGHT:WINDOW or WIDTHxHEIGHT:WINDOW:TILE. Each runs in a process of its own for one step, which
+A setting is WIDTHxHEIGHT:WINDOW[:TILE][:beside]. With `beside`, a first window's frames are decoded on another thread
+while a second one is sampled, as jobs do; else it is one call. Each runs in a process of its own for one step, which
 holds as much as many; its peak resident set (on CUDA the allocator's peak) is compared with
 `dgafvsr.jobs.memory.expected_bytes`.
 """
@@ -16,22 +17,47 @@ from typing import Any
 
 from harness import Report, clip, options_of, parser, pipeline
 
-DEFAULTS = ("160x90:4", "320x180:2", "320x180:8", "320x180:2:96", "480x270:2")
+DEFAULTS = ("160x90:4", "320x180:2", "320x180:8", "320x180:2:96", "480x270:2", "320x180:8:beside", "480x270:2:beside")
 
 
 def measure(setting: str, options: Any) -> None:
     """Print the expected and the measured bytes of one setting, in this process."""
+    from concurrent.futures import ThreadPoolExecutor
+
+    from dgafvsr.jobs.fallback import FallbackUpscaler
     from dgafvsr.jobs.memory import expected_bytes, model_facts
     from dgafvsr.jobs.peak_memory import peak_memory_bytes
 
-    size, window, tile = (*setting.split(":"), "")[:3]
-    options.width, options.height = map(int, size.split("x"))
-    side, kind = int(tile) if tile else None, options.device.partition(":")[0]
-    pipe = pipeline(options)
-    pipe(clip(options, int(window)), num_inference_steps=1, tile=side)
-    facts = model_facts(pipe)
-    expected = expected_bytes(options.width, options.height, facts, window=int(window), tile=side, device=kind)
+    options.width, options.height, window, side, beside = parsed(setting)
+    kind = options.device.partition(":")[0]
+    pipe, frames = pipeline(options), clip(options, window)
+    if beside:
+        upscaler = FallbackUpscaler(pipe)
+        call = {"num_inference_steps": 1, "tile": side, "output_type": "lazy"}
+        with ThreadPoolExecutor(1) as thread:
+            decoded = thread.submit(lambda pictures: sum(map(len, pictures)), upscaler(frames, **call).frames)
+            upscaler(frames, **call)
+            decoded.result()
+    else:
+        pipe(frames, num_inference_steps=1, tile=side)
+    expected = expected_bytes(
+        options.width,
+        options.height,
+        model_facts(pipe),
+        window=window,
+        tile=side,
+        device=kind,
+        decoding="side by side" if beside else "at the end",
+    )
     print(expected, peak_memory_bytes(options.device))
+
+
+def parsed(setting: str) -> tuple[int, int, int, int | None, bool]:
+    """Width, height, window, tile, and whether frames are decoded beside the next window."""
+    size, window, *rest = setting.split(":")
+    width, height = map(int, size.split("x"))
+    beside = rest[-1:] == ["beside"]
+    return width, height, int(window), int(rest[0]) if len(rest) > beside else None, beside
 
 
 def main(words: Sequence[str] | None = None) -> None:
@@ -43,7 +69,7 @@ def main(words: Sequence[str] | None = None) -> None:
     if options.here:
         measure(options.setting[0], options)
         return
-    columns = ("frames", "window", "tile", "expected, MB", "measured, MB", "ratio")
+    columns = ("frames", "window", "tile", "decoding", "expected, MB", "measured, MB", "ratio")
     title = f"Memory: the plan and the peak, {options.layout}, {options.dtype}"
     report = Report(title=title, columns=columns, options=options)
     for setting in options.setting:
@@ -51,9 +77,9 @@ def main(words: Sequence[str] | None = None) -> None:
         command += ["--layout", options.layout, "--device", options.device]
         run = subprocess.run(command, capture_output=True, text=True, check=True)
         expected, measured = map(int, run.stdout.split())
-        size, window, tile = (*setting.split(":"), "none")[:3]
+        width, height, window, tile, beside = parsed(setting)
         cells = (f"{expected / 1e6:.0f}", f"{measured / 1e6:.0f}", f"{expected / measured:.3f}")
-        report.add(size, window, tile, *cells)
+        report.add(f"{width}x{height}", str(window), str(tile or "none"), "beside" if beside else "at the end", *cells)
     report.finish()
 
 

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, get_args
 
+import numpy as np
 import torch
 from diffusers.pipelines.pipeline_utils import DiffusionPipeline
 from torch import Tensor
@@ -22,6 +23,7 @@ from dgafvsr.models.checkpoints import check_guidance_fits, load_guidance, load_
 from dgafvsr.models.execution import Execution
 from dgafvsr.models.guidance_unet import GuidanceUNet
 from dgafvsr.models.latent_codec import LatentCodec
+from dgafvsr.models.lazy_frames import LazyFrames
 from dgafvsr.models.prompt import embed_prompt
 from dgafvsr.sampling.ftcm import FTCM
 from dgafvsr.sampling.inputs import Clip, check_noise_level
@@ -38,6 +40,7 @@ from dgafvsr.sampling.tiles import Tiling
 from dgafvsr.sampling.transport import NoiseTransport
 from dgafvsr.sampling.windows import Window, batch_windows, plan_windows
 from dgafvsr.video.arrays import FramesLike, FramesOut, OutputType, as_frames, check_output_type, from_frames
+from dgafvsr.video.color import to_signed
 
 __all__ = ["DGAFVSRPipeline", "UpscaledFrames"]
 
@@ -50,12 +53,13 @@ class UpscaledFrames:
 
     Attributes:
         frames: T H W 3 float array in [0, 1] ("np"), list of pictures ("pil"), T 3 H W tensor in [0, 1] ("pt"), or
-            scaled latents T 4 h w ("latent"). The frames that the call held back are not among them.
+            scaled latents T 4 h w ("latent"), or a sequence of 4H 4W 3 float arrays in [0, 1], each decoded when it is
+            asked for ("lazy"). The frames that the call held back are not among them.
         state: what the call for the frames that follow needs, None where nothing was held back. CPU tensors, which
             safetensors stores and restores bit for bit.
     """
 
-    frames: FramesOut
+    frames: FramesOut | LazyFrames | list[np.ndarray]
     state: SeamState | None = None
 
 
@@ -238,7 +242,7 @@ class DGAFVSRPipeline(DiffusionPipeline):
                 frame i, backward[i] how frame i reads frame i + 1. None computes them.
             scheduler: a diffusers scheduler instead of the model's.
             window: frames sampled together; None takes the whole clip.
-            output_type: "np", "pil", "pt" or "latent".
+            output_type: "np", "pil", "pt", "latent" or "lazy".
             callback_on_step_end: called as (pipeline, step, timestep, {"latents": B N 4 h w}) after each sweep.
             overlap: frames that neighbouring windows share.
             window_batch: windows of equal length sampled in lockstep.
@@ -307,8 +311,7 @@ class DGAFVSRPipeline(DiffusionPipeline):
         flowing = (sampler.guidance is not None or clip.needs_flows) and flows is None
         estimator = self._flow_estimator() if flowing else None
         hear = _Listeners(self, on_event, callback_on_step_end)
-        codec = None if output_type == "latent" else LatentCodec(self.vae, tile)
-        result, done = clip.room(tail, decoded=codec is not None), 0
+        finished, done = clip.room(tail), 0
         seam = None if state is None else dict(state)
         for windows in batch_windows(plan, window_batch):
             inputs = clip.windows(windows, sampler.guidance, estimator, self._execution_device)
@@ -316,14 +319,28 @@ class DGAFVSRPipeline(DiffusionPipeline):
             for index, each in enumerate(windows):
                 joined = cross_fade(sampled[index], seam)
                 seam = hold_back(joined, each.tail)
-                for frame in range(each.emitted):
-                    latent, lr = joined[frame : frame + 1], inputs.lr[index, frame : frame + 1]
-                    result[done] = (latent if codec is None else codec.decode_pixels(latent, lr))[0]
-                    done += 1
+                finished[done : done + each.emitted] = joined[: each.emitted]
+                done += each.emitted
+        made = self._made(finished, clip, tile, output_type)
         self.maybe_free_model_hooks()
         if seam is not None and clip.transport is not None:
             seam |= clip.transport.state
-        return UpscaledFrames(frames=result if codec is None else from_frames(result, output_type), state=seam)
+        return UpscaledFrames(frames=made, state=seam)
+
+    def _made(
+        self, latents: Tensor, clip: Clip, tile: int | None, output_type: OutputType
+    ) -> FramesOut | LazyFrames | list[np.ndarray]:
+        """The frames of sampled latents T 4 h w in the form that was asked for."""
+        if output_type == "latent":
+            return latents
+        lr = to_signed(clip.lr[: len(latents)])
+        frames = LazyFrames(LatentCodec(self.vae, tile), latents, lr, self._execution_device)
+        if output_type == "lazy":
+            # With offload the next call would move the networks about meanwhile; StableVSR's guidance decodes as well.
+            hooked = any(hasattr(module, "_hf_hook") for module in self.vae.modules())
+            shares = hooked or isinstance(self._guidance(tile), PixelGuidance)
+            return list(frames) if shares else frames
+        return from_frames(frames.decoded(), output_type)
 
     def _flow_estimator(self) -> FlowEstimator:
         if self.flow_estimator is None:

@@ -48,7 +48,7 @@ class Nearest:
         on_event,
     ):
         self.calls.append((first_frame, len(frames), num_inference_steps, seed, guided))
-        assert (frames.dtype, output_type) == (np.float32, "np")
+        assert (frames.dtype, output_type) == (np.float32, "lazy")
         assert frames.min() >= 0
         assert frames.max() <= 1
         if state is not None:

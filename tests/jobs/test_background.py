@@ -1,3 +1,5 @@
+import os
+import signal
 import threading
 import time
 
@@ -111,3 +113,27 @@ def test_what_was_handed_over_is_written_when_the_maker_fails():
     with pytest.raises(KeyError):
         make()
     assert written == [0]
+
+
+@pytest.mark.parametrize("seconds", [0, 30])
+def test_interrupt_gives_the_item_up(seconds):
+    """A second Ctrl-C, in the work or in the wait for what is being written."""
+    ended = []
+
+    def write(item):
+        time.sleep(0.05)
+        os.kill(os.getpid(), signal.SIGINT)
+        stop = time.monotonic() + 10
+        while not writer.given_up and time.monotonic() < stop:
+            time.sleep(0.001)
+        ended.append(writer.given_up)
+
+    def work():
+        with writer:
+            writer.put(0)
+            time.sleep(seconds)
+
+    writer = WriteBehind(write)
+    with pytest.raises(KeyboardInterrupt):
+        work()
+    assert ended == [True]

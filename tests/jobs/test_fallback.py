@@ -1,3 +1,7 @@
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from types import SimpleNamespace
 
 import numpy as np
@@ -6,6 +10,7 @@ import torch
 
 from dgafvsr.errors import ResourceError
 from dgafvsr.jobs.fallback import FallbackUpscaler, Reduction, is_out_of_memory
+from dgafvsr.models.lazy_frames import LazyFrames
 from tests import factories
 
 FRAMES = np.zeros((12, 100, 160, 3), dtype=np.float32)
@@ -55,7 +60,7 @@ def test_shorter_windows_come_first_and_are_kept(error):
     pipe = Hungry(7 * 100 * 160, error)
     upscaler = FallbackUpscaler(pipe)
     result = upscaler(FRAMES, tail=4)
-    assert len(result.frames) == 8
+    assert len(list(result.frames)) == 8
     assert settings(pipe.calls) == [(None, None), (6, None)]
     assert pipe.calls[1]["overlap"] == 4  # at least the tail, so that the last inner window can hold it back
     assert len(upscaler.warnings) == 1
@@ -122,4 +127,128 @@ def test_real_pipeline_takes_what_the_fallback_asks():
     small = FallbackUpscaler(pipe, start=Reduction(window=3, tile=48))
     first = small(clip[:5], tail=2)
     second = small(clip[3:], state=first.state, first_frame=3)
-    assert (len(first.frames), len(second.frames), second.state) == (3, 4, None)
+    assert (len(list(first.frames)), len(list(second.frames)), second.state) == (3, 4, None)
+
+
+class HungryDecoder:
+    """A pipeline whose frames are decoded later and need memory for `limit` latent pixels, or to be alone."""
+
+    device, default_steps, components = "cuda:0", 4, {}
+
+    def __init__(self, limit=10**9, *, shared=10**9, calls_fit=lambda: True):
+        self.limit, self.shared, self.calls_fit = limit, shared, calls_fit
+        self.called, self.calling, self.decoded = 0, False, []
+
+    def __call__(self, frames, *, tail, **options):
+        self.called += 1
+        if not self.calls_fit():
+            raise torch.OutOfMemoryError("full")
+        lr = torch.from_numpy(np.asarray(frames[: len(frames) - tail])).permute(0, 3, 1, 2)
+        lazy = LazyFrames(DecoderOf(self), torch.zeros(len(lr), 4, *lr.shape[-2:]), lr, torch.device("cpu"))
+        return SimpleNamespace(frames=lazy, state=None)
+
+
+@dataclass(frozen=True)
+class DecoderOf:
+    owner: HungryDecoder
+    tile: int | None = None
+
+    def decode_pixels(self, latents, lr):
+        self.owner.decoded.append(self.tile)
+        height, width = latents.shape[-2:]
+        limit = self.owner.shared if self.owner.calling else self.owner.limit
+        if min(height, self.tile or height) * min(width, self.tile or width) > limit:
+            raise torch.OutOfMemoryError("full")
+        return lr.repeat_interleave(4, dim=-1).repeat_interleave(4, dim=-2)
+
+
+def test_decoding_falls_back_to_tiles_and_keeps_them():
+    pipe = HungryDecoder(60 * 80)
+    upscaler = FallbackUpscaler(pipe)
+    frames = upscaler(FRAMES[:2]).frames
+    assert [picture.shape for picture in frames] == [(400, 640, 3)] * 2
+    assert pipe.decoded == [None, None, 80, 64, 64]  # twice whole: the second time with nothing beside it
+    assert frames.notes == [
+        "The memory is too small to decode 160x100 frames; going on with tiles of 80 pixels",
+        "The memory is too small to decode 160x100 frames; going on with tiles of 64 pixels",
+    ]
+    list(upscaler(FRAMES[:1]).frames)
+    assert pipe.decoded[5:] == [64]
+    assert upscaler.reduction == Reduction()  # sampling has not changed
+
+
+def test_decoding_that_never_fits_says_so():
+    with pytest.raises(ResourceError, match="decode frames of 160x100, even in tiles of 64"):
+        list(FallbackUpscaler(HungryDecoder(10))(FRAMES[:1]).frames)
+
+
+def test_a_call_that_does_not_fit_beside_decoding_waits_for_it_and_stays_whole():
+    pipe = HungryDecoder()
+    upscaler = FallbackUpscaler(pipe)
+    before = upscaler(FRAMES[:2]).frames
+    pictures = iter(before)
+    next(pictures)
+    pipe.calls_fit = lambda: pipe.called != 2  # the first attempt, with pictures still to be decoded
+    result = upscaler(FRAMES)
+    assert (pipe.called, upscaler.warnings, upscaler.reduction) == (3, [], Reduction())
+    assert len(list(pictures)) == 1
+    assert len(list(result.frames)) == 12
+
+
+def test_a_picture_that_does_not_fit_beside_a_call_waits_for_its_end():
+    started, go_on = threading.Event(), threading.Event()
+    pipe = HungryDecoder(shared=10)
+
+    def hold():
+        pipe.calling = pipe.called == 2
+        if pipe.calling:
+            started.set()
+            assert go_on.wait(10)
+            pipe.calling = False
+        return True
+
+    pipe.calls_fit = hold
+    upscaler = FallbackUpscaler(pipe)
+    first = upscaler(FRAMES[:1]).frames
+    with ThreadPoolExecutor(2) as threads:
+        second = threads.submit(upscaler, FRAMES[:1])
+        assert started.wait(10)
+        taken = threads.submit(list, first)
+        while not pipe.decoded:
+            time.sleep(0.001)
+        assert not taken.done()
+        go_on.set()
+        assert len(taken.result(10)) == 1
+        second.result(10)
+    assert (pipe.decoded, first.notes) == ([None, None], [])
+
+
+def test_windows_in_lockstep_are_taken_one_by_one_before_they_are_shortened():
+    pipe = Hungry(10**9)
+    together = {"window": 6, "overlap": 3, "window_batch": 2}
+    FallbackUpscaler(pipe)(FRAMES, tail=3, **together)
+    assert pipe.calls[0] == together | {"tile": None, "tail": 3, "state": None}
+
+    class Narrow(Hungry):
+        def __call__(self, frames, *, window_batch=1, **options):
+            if window_batch > 1:
+                self.calls.append({"window": "together", "tile": None})
+                raise self.error
+            return super().__call__(frames, **options)
+
+    pipe = Narrow(4 * 100 * 160)
+    upscaler = FallbackUpscaler(pipe)
+    upscaler(FRAMES, **together)
+    assert settings(pipe.calls) == [("together", None), (6, None), (3, None)]
+    assert upscaler.reduction == Reduction(window=3, one_by_one=True)
+    assert upscaler.warnings[0].endswith("going on with windows of 6 frames, one after the other")
+    upscaler(FRAMES, **together)
+    assert settings(pipe.calls)[3:] == [(3, None)]
+
+
+def test_real_pipeline_gives_the_same_frames_in_lockstep():
+    pipe = factories.pipeline()
+    clip = factories.clip(frames=7, height=40, width=48)
+    apart = pipe(clip, window=3, overlap=1).frames
+    together = FallbackUpscaler(pipe)(clip, window=3, overlap=1, window_batch=3, output_type="lazy").frames
+    np.testing.assert_allclose(np.stack(list(together)), apart, rtol=0, atol=2e-5)  # other sums, same frames

@@ -74,7 +74,9 @@ def test_more_of_anything_never_needs_less(width, height, window, tile):
 
     assert needed(tile=tile) <= needed()
     assert needed(tile=tile) <= needed(tile=tile + 8)
-    assert needed() < needed(window=window + 1) < needed(window=window + 1, waiting=3)
+    assert needed() < needed(window=window + 1)
+    assert needed(decoding="in turns") <= needed()
+    assert needed(decoding="in turns") < needed(decoding="side by side")
     assert needed() < needed(width=width + 1, height=height + 1)
 
 
@@ -91,22 +93,36 @@ def test_a_plan_fits_or_says_what_would(memory, width, height):
         return
     assert chosen.expected_bytes <= memory
     assert 0 <= chosen.overlap < chosen.window
+    decoding = "side by side" if chosen.side_by_side else "in turns"
     assert chosen.expected_bytes == expected_bytes(
-        width, height, FACTS, window=chosen.window, tile=chosen.tile, waiting=chosen.window - chosen.overlap
+        width, height, FACTS, window=chosen.window, tile=chosen.tile, decoding=decoding
     )
 
 
 def test_less_memory_shortens_windows_before_it_cuts_tiles():
-    plans = [plan(640, 360, FACTS, int(memory * GB)) for memory in (64, 4.3, 3.9, 3)]
+    plans = [plan(640, 360, FACTS, int(memory * GB)) for memory in (64, 3.4, 3)]
     assert (plans[0].window, plans[0].tile) == (24, None)
     assert plans[1].tile is None
     assert plans[1].window < 24
     assert plans[-1].tile is not None
 
 
-def test_cuda_keeps_no_finished_frames():
-    sizes = [expected_bytes(640, 360, FACTS, window=8, device="cuda", waiting=waiting) for waiting in (0, 20)]
-    assert sizes[0] == sizes[1] < expected_bytes(640, 360, FACTS, window=8)
+def test_only_a_call_on_the_cpu_holds_all_its_frames():
+    def grows(**how):
+        sizes = [expected_bytes(640, 360, FACTS, window=window, **how) for window in (8, 9)]
+        return sizes[1] - sizes[0]
+
+    frame = 4 * 3 * 16 * 640 * 360
+    facts_only = grows(decoding="in turns")
+    assert facts_only == 4 * (FACTS.held_values + 7) * 640 * 360
+    assert grows(device="cuda") < facts_only == grows(decoding="side by side") < frame
+
+
+def test_less_memory_takes_turns_before_it_shortens_windows():
+    full = plan(640, 360, FACTS, 64 * GB)
+    assert (full.side_by_side, full.window) == (True, 24)
+    less = plan(640, 360, FACTS, int(full.expected_bytes / 0.9) - GB // 10)
+    assert (less.side_by_side, less.window, less.tile) == (False, 24, None)
 
 
 def test_what_must_be_kept_is_kept():
@@ -117,9 +133,9 @@ def test_what_must_be_kept_is_kept():
 
 def test_a_setting_that_cannot_fit_says_what_it_needs_and_what_would_fit():
     with pytest.raises(ResourceError) as caught:
-        plan(1280, 720, FACTS, 12 * GB, window=24, tile=None)
+        plan(1280, 720, FACTS, 10 * GB, window=24, tile=None)
     message = str(caught.value)
-    for part in ("1280x720", "24 frames and whole frames", "12.0 GB", "use a window of"):
+    for part in ("1280x720", "24 frames and whole frames", "10.0 GB", "use a window of"):
         assert part in message
     with pytest.raises(ResourceError, match="reduce the frames to"):
         plan(3840, 2160, FACTS, 6 * GB)
@@ -145,3 +161,13 @@ def test_freed_memory_goes_back_to_the_system():
     return_freed_memory()
     assert before - resident() > 50_000_000
     assert len(last) == 64 * 1024
+
+
+def test_windows_in_lockstep_need_more_and_are_left_where_they_do_not_fit():
+    assert expected_bytes(640, 360, FACTS, window=8) < expected_bytes(640, 360, FACTS, window=8, lockstep=2)
+    small, large = (plan(*size, FACTS, 64 * GB, device="cuda") for size in ((320, 180), (1280, 720)))
+    assert (small.lockstep, large.lockstep) == (4, 1)
+    assert plan(320, 180, FACTS, 64 * GB).lockstep == 1
+    assert plan(320, 180, FACTS, 64 * GB, lockstep=3).lockstep == 3
+    tight = plan(640, 360, FACTS, 4 * GB, lockstep=3)
+    assert (tight.lockstep, tight.window) == (1, 24)

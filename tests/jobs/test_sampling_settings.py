@@ -117,3 +117,26 @@ def test_the_planner_counts_what_is_kept_between_steps():
     assert model_facts(pipe, Reuse(features_every=2)).held_values - plain == 2 * factories.WIDTHS[1]
     for kept_nothing in (Reuse(), Reuse(guidance_every=2, guidance_between="skipped")):
         assert model_facts(pipe, kept_nothing).held_values == plain
+
+
+def test_windows_in_lockstep_are_the_windows_of_a_job(tmp_path):
+    """The same frames but for rounding, progress that ends at all the work, and a job that can be gone on with."""
+    film, told = film_in(tmp_path), []
+    pipe = factories.pipeline()
+    apart = UpscaleSettings(window=3, overlap=1, tile=None, lockstep=1)
+    together = replace(apart, lockstep=2)
+    upscale_file(film, tmp_path / "apart", pipe, apart)
+    upscale_file(film, tmp_path / "together", pipe, together, told.append)
+    difference = pixels_of(tmp_path / "together").astype(int) - pixels_of(tmp_path / "apart")
+    assert abs(difference).max() <= 1
+    assert told[-1].work_done == told[-1].work_total
+    stop = iter([False] * 20 + [True] * 100)
+    with pytest.raises(InterruptionError):
+        upscale_file(film, tmp_path / "again", pipe, together, wants_stop=lambda: next(stop))
+    assert upscale_file(film, tmp_path / "again", pipe, together).frames_resumed == 4  # a stretch of two windows
+    np.testing.assert_array_equal(pixels_of(tmp_path / "again"), pixels_of(tmp_path / "together"))
+
+
+def test_number_of_windows_in_lockstep_is_checked():
+    with pytest.raises(UsageError, match="windows in lockstep"):
+        UpscaleSettings(lockstep=0)

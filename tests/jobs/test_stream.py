@@ -1,5 +1,6 @@
 """Shots through windows, without a disk: every frame comes out once, in order, with the state of the window before."""
 
+import threading
 from fractions import Fraction
 from itertools import pairwise
 
@@ -12,10 +13,11 @@ from dgafvsr.jobs.progress import Meter
 from dgafvsr.jobs.sampling_plan import SamplingPlan
 from dgafvsr.jobs.settings import UpscaleSettings
 from dgafvsr.jobs.stream import WindowStream
+from dgafvsr.sampling.windows import plan_windows
 from dgafvsr.video.frames import Frame
 from dgafvsr.video.segments import Segment
 from dgafvsr.video.shots import ShotStream
-from tests.jobs.standins import STEPS, Nearest, enlarged
+from tests.jobs.standins import STEPS, Nearest, Result, enlarged
 
 TICK = Fraction(1, 24)
 
@@ -51,8 +53,8 @@ def frame(index):
     return Frame(pixels=np.full((16, 18, 3), index % 251, np.uint8), pts=index, time_base=TICK, duration=1)
 
 
-def stream(lengths, window, overlap, first_frame=0, told=None):
-    shelf, upscaler = Shelf(), Nearest()
+def stream(lengths, window, overlap, first_frame=0, told=None, upscaler=None):
+    shelf, upscaler = Shelf(), upscaler or Nearest()
     shots, start = [], 0
     for length in lengths:
         shots.append(ShotStream(start=start, frames=iter([frame(k) for k in range(start, start + length)])))
@@ -102,3 +104,55 @@ def test_progress_ends_at_all_the_work(lengths, window, overlap):
     _, shelf, _ = stream(lengths, window, overlap, told=told)
     work = STEPS * sum(record.sampled for record in shelf.records)
     assert (told[-1].work_done, told[-1].work_total, told[-1].frames_done) == (work, work, sum(lengths))
+
+
+class Meeting(Nearest):
+    """Its first window's last picture is only decoded once the second window is being sampled."""
+
+    def __init__(self):
+        super().__init__()
+        self.second = threading.Event()
+        self.threads = set()
+
+    def __call__(self, frames, *, first_frame, **options):
+        if first_frame:
+            self.second.set()
+        result = super().__call__(frames, first_frame=first_frame, **options)
+        return Result(Later(self, result.frames, first_frame), result.state)
+
+
+class Later:
+    def __init__(self, upscaler, pictures, first_frame):
+        self.upscaler, self.pictures, self.first_frame = upscaler, pictures, first_frame
+
+    def __len__(self):
+        return len(self.pictures)
+
+    def __getitem__(self, index):
+        self.upscaler.threads.add(threading.get_ident())
+        if self.first_frame == 0 and index == len(self) - 1:
+            assert self.upscaler.second.wait(10), "the next window is not sampled meanwhile"
+        return self.pictures[index]
+
+
+def test_frames_are_decoded_while_the_next_window_is_sampled():
+    upscaler = Meeting()
+    count, shelf, _ = stream([12], 5, 2, upscaler=upscaler)
+    assert (count, shelf.pts) == (12, list(range(12)))
+    assert len(upscaler.threads) == 1
+    assert threading.get_ident() not in upscaler.threads
+
+
+@settings(deadline=None, max_examples=30)
+@given(st.integers(1, 60), st.integers(2, 9), st.integers(0, 4), st.integers(2, 4))
+def test_windows_in_lockstep_cover_the_shot_as_single_ones_do(length, window, overlap, lockstep):
+    plan = SamplingPlan(window=window, overlap=min(overlap, window - 1), tile=None, lockstep=lockstep)
+    stretches = plan_windows(length, plan.stretch, plan.overlap)
+    inner = [
+        (stretch.start + each.start, stretch.start + each.stop)
+        for stretch in stretches
+        for each in plan_windows(stretch.stop - stretch.start, plan.window, plan.overlap)
+    ]
+    assert inner == [(each.start, each.stop) for each in plan_windows(length, plan.window, plan.overlap)]
+    assert sum(plan.visits(stretch.stop - stretch.start) for stretch in stretches) == plan.visits(length)
+    assert plan.together == {"window": window, "overlap": plan.overlap, "window_batch": lockstep}

@@ -6,13 +6,17 @@ when it is too far ahead, so neither the result nor the memory depends on which 
 
 from __future__ import annotations
 
+import functools
 from collections import deque
 from collections.abc import Callable, Generator, Iterable
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor, wait
+from contextlib import AbstractContextManager
 from types import TracebackType
-from typing import Generic, Self, TypeVar, cast
+from typing import Any, Generic, Self, TypeVar, cast
 
-__all__ = ["WriteBehind", "read_ahead"]
+import torch
+
+__all__ = ["WriteBehind", "own_stream", "read_ahead"]
 
 T = TypeVar("T")
 
@@ -46,7 +50,7 @@ class WriteBehind(Generic[T]):
     """Gives items to a function on another thread, one after the other; one may be in work while the next is made.
 
     Leaving the context waits until everything is written. An error of the function is raised by the next `put`, or
-    when the context is left without another error.
+    when the context is left without another error. A Ctrl-C there sets `given_up`.
 
     Args:
         write: called with each item in turn.
@@ -56,6 +60,8 @@ class WriteBehind(Generic[T]):
         self._write = write
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="writing")
         self._running: Future[object] | None = None
+        self.given_up = False
+        """Whether nobody wants the rest any more: the function may end early, by an error."""
 
     def put(self, item: T) -> None:
         """Hand over an item; waits until the one before is written.
@@ -78,6 +84,26 @@ class WriteBehind(Generic[T]):
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._thread.shutdown(wait=True)
+        self.given_up = kind is KeyboardInterrupt
+        running = [] if self._running is None else [self._running]
+        try:
+            wait(running)
+        except KeyboardInterrupt:
+            self.given_up = True
+            wait(running)
+            raise
+        finally:
+            self._thread.shutdown(wait=False)
         if kind is None:
             self.wait()
+
+
+def own_stream(device: Any) -> AbstractContextManager[Any]:
+    """While the context is open, this thread's work on a CUDA device does not queue up behind the sampling."""
+    place = torch.device(device)
+    return torch.cuda.stream(_background_stream(place) if place.type == "cuda" else None)
+
+
+@functools.cache
+def _background_stream(device: torch.device) -> torch.cuda.Stream:
+    return torch.cuda.Stream(device)  # one for good: the allocator keeps the memory of every stream apart

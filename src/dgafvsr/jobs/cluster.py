@@ -197,8 +197,11 @@ class Cluster:
             overlap=settings.overlap,
             window=settings.window,
             tile=settings.tile,
+            lockstep=settings.lockstep,
         )
-        return SamplingPlan(window=fitting.window, overlap=fitting.overlap, tile=fitting.tile)
+        return SamplingPlan(
+            window=fitting.window, overlap=fitting.overlap, tile=fitting.tile, lockstep=fitting.lockstep
+        )
 
     def _sharing(self, worker: WorkerFacts) -> int:
         """How many workers share the memory that this one sees."""

@@ -101,10 +101,10 @@ class ClusterStream:
                 self._meter.entered_shot(each.start, work_before=self._steps * planned)
                 shot = _Shot(each.start, self._reduction)
                 for window, held in stream_windows(
-                    until_stopped(each.frames, self._wants_stop), self._plan.window, self._plan.overlap
+                    until_stopped(each.frames, self._wants_stop), self._plan.stretch, self._plan.overlap
                 ):
                     shot.waiting.append(window)
-                    planned += len(held)
+                    planned += self._plan.visits(len(held))
                     frames = shot.start + window.start + window.emitted
                     self._advance(shot)
                     while not self._news.empty():
@@ -126,7 +126,7 @@ class ClusterStream:
             begun_from = shot.state_sha256 if window.head else None
             kept = self._job.kept(start, sampled=sampled, shot_start=shot.start, state_sha256=begun_from)
             if kept is not None:
-                self._meter.skipped(sampled=sampled, emitted=kept.frames)
+                self._meter.skipped(sampled=self._plan.visits(sampled), emitted=kept.frames)
                 shot.before, shot.state_sha256 = start, kept.state_sha256
                 continue
             before = self._job.state_path(shot.before) if window.head and shot.before is not None else None
@@ -161,7 +161,7 @@ class ClusterStream:
             self._running[told.order] = shot, told.units
             return
         del self._running[told.order]
-        self._meter.worked(self._steps * told.record.sampled - counted)
+        self._meter.worked(self._steps * self._plan.visits(told.record.sampled) - counted)
         self._job.finish(told.record, None)
         self._meter.finished(told.record.frames)
         shot.is_running, shot.before = False, told.record.start

@@ -30,7 +30,7 @@ from dgafvsr.jobs.outputs import JobOutput
 from dgafvsr.jobs.sampling_plan import SamplingPlan, with_fallback
 from dgafvsr.jobs.settings import UpscaleSettings
 from dgafvsr.jobs.stopping import stopped
-from dgafvsr.jobs.stream import WindowSampler
+from dgafvsr.jobs.stream import WindowSampler, visits_of
 from dgafvsr.jobs.upscale import open_film
 from dgafvsr.jobs.upscaler import Upscaler
 from dgafvsr.sampling.windows import Window
@@ -121,7 +121,7 @@ class FilmFrames:
         self._reader: FrameSource = self._open.enter_context(open_film(task.source, task.settings))
         self._frames: Iterator[Frame] | None = None
         self._next = 0
-        self._held = deque[Frame](maxlen=task.plan.window)
+        self._held = deque[Frame](maxlen=task.plan.stretch)
 
     def take(self, start: int, count: int) -> list[Frame]:
         """The frames [start, start + count), at most as many as are in a window.
@@ -264,14 +264,14 @@ class Worker:
             state=None if task.state_before is None else _read_state(task.state_before, task.begun_from_sha256),
             begun_from_sha256=task.begun_from_sha256,
         )
-        segment = film.output.store(task.place, sampled.frames, sampled.pictures)
+        record = sampled.store(film.output, task.place, first_frame=film.first_frame)
         if sampled.state is not None:
             write_durably(task.state_after, sampled.state)
         return_freed_memory()
-        return sampled.record.stored_as(segment)
+        return record
 
     def _worked(self, event: object) -> None:
-        self._units += 1
+        self._units += visits_of(event)
         if self._stopped:
             raise stopped()
 

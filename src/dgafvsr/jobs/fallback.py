@@ -1,16 +1,17 @@
-"""A pipeline that gets by with less memory when there is too little: shorter inner windows, then tiles.
+"""A pipeline that gets by with less memory when there is too little: windows one by one, then shorter ones, then tiles.
 
 Only the inside of a call changes. Its frames, its head and its tail stay as they were asked for, so the windows of a
 shot go on fitting each other. What was found to fit is kept for the calls that follow, and each change is said in one
-line of `warnings`.
+line.
 """
 
 from __future__ import annotations
 
 import gc
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
@@ -18,10 +19,15 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from dgafvsr.errors import ResourceError
+from dgafvsr.jobs.turns import Turns
 from dgafvsr.jobs.upscaler import Upscaled
+from dgafvsr.models.lazy_frames import LazyFrames
+from dgafvsr.sampling.seams import SeamState
 from dgafvsr.sampling.tiles import MINIMUM_TILE
 
-__all__ = ["FallbackUpscaler", "Reduction", "is_out_of_memory"]
+__all__ = ["FallbackResult", "FallbackUpscaler", "FrugalFrames", "Reduction", "is_out_of_memory"]
+
+T = TypeVar("T")
 
 SHORTEST_WINDOW = 2
 """Frames: with fewer there is no neighbour to be guided by."""
@@ -38,14 +44,17 @@ class Reduction:
     Attributes:
         window: frames sampled together inside a call; None for all.
         tile: side of the tiles in LR pixels; None for whole frames.
+        one_by_one: whether windows that could be sampled in lockstep are sampled one after the other.
     """
 
     window: int | None = None
     tile: int | None = None
+    one_by_one: bool = False
 
     def __str__(self) -> str:
         window = "all frames together" if self.window is None else f"windows of {self.window} frames"
-        return window if self.tile is None else f"{window} in tiles of {self.tile} pixels"
+        tiles = "" if self.tile is None else f" in tiles of {self.tile} pixels"
+        return window + tiles + (", one after the other" if self.one_by_one else "")
 
 
 class FallbackUpscaler:
@@ -54,11 +63,12 @@ class FallbackUpscaler:
     Args:
         pipeline: what really upscales: an `Upscaler` that also takes `window` and `overlap`, as `DGAFVSRPipeline`.
         start: a reduction that is known to be needed, such as that of the job's earlier run; None for none.
+        side_by_side: whether the frames of a call may be decoded, on another thread, during the next one.
         needed_bytes: (width, height, reduction) -> the memory that a call would need, for the message of the last
             resort; None where nobody knows.
 
     Attributes:
-        warnings: one sentence for each time that less had to do.
+        warnings: one sentence for each time that less had to do in a call.
         reduction: what is in force now; the frames depend on it, so that a job must resume with it.
     """
 
@@ -67,10 +77,13 @@ class FallbackUpscaler:
         pipeline: Any,
         *,
         start: Reduction | None = None,
+        side_by_side: bool = True,
         needed_bytes: Callable[[int, int, Reduction], int] | None = None,
     ) -> None:
         self._pipeline = pipeline
         self._needed_bytes = needed_bytes
+        self._turns = Turns(side_by_side=side_by_side)
+        self._undecoded: FrugalFrames | None = None
         self.warnings: list[str] = []
         self.reduction = start or Reduction()
 
@@ -96,34 +109,61 @@ class FallbackUpscaler:
         state: dict[str, Tensor] | None = None,
         tail: int = 0,
         tile: int | None = None,
+        window: int | None = None,
+        overlap: int = 0,
+        window_batch: int = 1,
         **options: Any,
-    ) -> Upscaled:
-        """The frames of one window at four times the size, as `Upscaler` says.
+    ) -> FallbackResult:
+        """The frames of one window at four times the size, as `Upscaler` says; they can be taken once.
+
+        `window`, `overlap` and `window_batch` are the pipeline's, for windows in lockstep.
 
         Raises:
             ResourceError: there is too little memory for the least that can be done.
         """
         height, width = frames.shape[1:3]
         head = 0 if state is None else max(len(tensor) for tensor in state.values())
-        asked = Reduction(window=self.reduction.window, tile=_smaller(self.reduction.tile, tile))
+        asked = replace(
+            self.reduction,
+            window=_smaller(self.reduction.window, window),
+            tile=_smaller(self.reduction.tile, tile),
+            one_by_one=self.reduction.one_by_one and window_batch > 1,
+        )
+
+        def call(attempt: Reduction) -> Upscaled:
+            inner = _inner(attempt, len(frames), tail)
+            if inner and attempt.window == window:
+                inner |= {"overlap": overlap, "window_batch": 1 if attempt.one_by_one else window_batch}
+            result: Upscaled = self._pipeline(frames, state=state, tail=tail, tile=attempt.tile, **inner, **options)
+            return result
+
+        result = self._beside_decoding(lambda: call(asked))
         tried, failure = asked, ""
-        for attempt in _attempts(asked, len(frames), max(head, tail), max(height, width)):
+        attempts = _attempts(asked, len(frames), max(head, tail), max(height, width), lockstep=window_batch > 1)
+        while result is None:
+            attempt = next(attempts, None)
+            if attempt is None:
+                raise self._exhausted(width, height, tried, failure)
             if failure:
                 self.warnings.append(
                     f"The memory is too small for {width}x{height} frames, {tried}; going on with {attempt}"
                 )
                 self.reduction = attempt
             tried = attempt
-            try:
-                return self._pipeline(
-                    frames, state=state, tail=tail, tile=attempt.tile, **_inner(attempt, len(frames), tail), **options
-                )
-            except (RuntimeError, MemoryError) as error:
-                if not is_out_of_memory(error):
-                    raise
-                failure = str(error).strip().partition("\n")[0] or type(error).__name__
-            _free_caches()  # outside of the handler: until then the error holds every tensor of the failed call
-        raise self._exhausted(width, height, tried, failure)
+            with self._turns.sampling():
+                result, failure = _tried(partial(call, attempt))
+        self._undecoded = FrugalFrames(result.frames, self._turns, self._undecoded)
+        return FallbackResult(frames=self._undecoded, state=result.state)
+
+    def _beside_decoding(self, call: Callable[[], T]) -> T | None:
+        """What the call gives while other frames are decoded; None if there are none, or not enough memory for both."""
+        if not self._turns.side_by_side or self._undecoded is None or self._undecoded.taken:
+            return None
+        with self._turns.sampling():
+            result, failure = _tried(call)
+        if failure:
+            self._turns.side_by_side = False
+        return result
 
     def _exhausted(self, width: int, height: int, tried: Reduction, failure: str) -> ResourceError:
         needed = None if self._needed_bytes is None else self._needed_bytes(width, height, tried)
@@ -133,6 +173,71 @@ class FallbackUpscaler:
             expected=None if needed is None else f"about {needed / 1e9:.1f} GB of free memory",
             remedy="make the frames smaller, choose a shorter --window, end other programs, or use a larger device",
         )
+
+
+class FrugalFrames:
+    """Pictures of a call, decoded one after the other as they are taken; in tiles where the memory is too small.
+
+    Args:
+        frames: what the pipeline gave.
+        turns: with the calls.
+        before: frames of the call before, whose tiles these begin with.
+    """
+
+    def __init__(self, frames: Any, turns: Turns, before: FrugalFrames | None) -> None:
+        self._frames, self._turns = frames, turns
+        self._tile: int | None = None if before is None else before._tile
+        self.notes: list[str] = []
+        """One sentence for each time that less had to do."""
+        self.taken = False
+        """Whether all of them were."""
+
+    def __iter__(self) -> Iterator[NDArray[np.float32]]:
+        """Raises ResourceError where the smallest tiles are too large."""
+        for index in range(len(self._frames)):
+            yield self._picture(index)
+        self.taken, self._frames = True, ()
+
+    def _picture(self, index: int) -> NDArray[np.float32]:
+        if not isinstance(self._frames, LazyFrames):
+            return np.asarray(self._frames[index])
+        lazy = self._frames if self._tile is None else self._frames.in_tiles(self._tile)
+        with self._turns.decoding():
+            picture, failure = _tried(partial(lazy.__getitem__, index))
+        while picture is None:
+            with self._turns.between_calls():
+                picture, failure = _tried(partial(lazy.__getitem__, index))
+            if picture is None:
+                lazy = self._in_smaller_tiles(lazy, failure)
+        return picture
+
+    def _in_smaller_tiles(self, lazy: LazyFrames, failure: str) -> LazyFrames:
+        height, width = lazy.sides
+        side = min(max(height, width), lazy.tile or max(height, width))
+        if side <= SMALLEST_TILE:
+            raise ResourceError(
+                f"The memory is too small to decode frames of {width}x{height}, even in tiles of {side} pixels",
+                got=failure,
+                remedy="make the frames smaller, end other programs, or use a larger device",
+            )
+        self._tile = _half(side)
+        self.notes.append(
+            f"The memory is too small to decode {width}x{height} frames; going on with tiles of {self._tile} pixels"
+        )
+        return lazy.in_tiles(self._tile)
+
+
+@dataclass(frozen=True, kw_only=True)
+class FallbackResult:
+    """What a call gives back.
+
+    Attributes:
+        frames: the pictures, to be taken once, on any thread.
+        state: for the next window of the shot, None where nothing was held back.
+    """
+
+    frames: FrugalFrames
+    state: SeamState | None
 
 
 def is_out_of_memory(error: BaseException) -> bool:
@@ -145,7 +250,7 @@ def is_out_of_memory(error: BaseException) -> bool:
     )
 
 
-def _attempts(asked: Reduction, frames: int, shared: int, side: int) -> Iterator[Reduction]:
+def _attempts(asked: Reduction, frames: int, shared: int, side: int, *, lockstep: bool = False) -> Iterator[Reduction]:
     """What is tried, from what was asked to the least: halved windows first, then tiles.
 
     Args:
@@ -153,16 +258,20 @@ def _attempts(asked: Reduction, frames: int, shared: int, side: int) -> Iterator
         frames: of the call.
         shared: frames that the call shares with one of its neighbours: an inner window holds more than those.
         side: the longer side of a frame in LR pixels.
+        lockstep: whether windows are asked for together.
     """
     yield asked
+    if lockstep and not asked.one_by_one:
+        asked = replace(asked, one_by_one=True)
+        yield asked
     window, shortest = min(asked.window or frames, frames), max(SHORTEST_WINDOW, shared + 1)
     while window > shortest:
         window = max(window // 2, shortest)
-        yield Reduction(window=window, tile=asked.tile)
+        yield replace(asked, window=window)
     tile = min(asked.tile or side, side)
     while tile > SMALLEST_TILE:
-        tile = max(tile // 16 * 8, SMALLEST_TILE)  # half of it, in whole strides of any model's networks
-        yield Reduction(window=window if window < frames else asked.window, tile=tile)
+        tile = _half(tile)
+        yield replace(asked, window=window if window < frames else asked.window, tile=tile)
 
 
 def _inner(attempt: Reduction, frames: int, tail: int) -> dict[str, int]:
@@ -175,6 +284,22 @@ def _inner(attempt: Reduction, frames: int, tail: int) -> dict[str, int]:
 def _smaller(first: int | None, second: int | None) -> int | None:
     given = [value for value in (first, second) if value is not None]
     return min(given) if given else None
+
+
+def _half(tile: int) -> int:
+    return max(tile // 16 * 8, SMALLEST_TILE)  # in whole strides of any model's networks
+
+
+def _tried(call: Callable[[], T]) -> tuple[T | None, str]:
+    """What the call gives, or None and why there was too little memory for it."""
+    try:
+        return call(), ""
+    except (RuntimeError, MemoryError) as error:
+        if not is_out_of_memory(error):
+            raise
+        failure = str(error).strip().partition("\n")[0] or type(error).__name__
+    _free_caches()  # outside of the handler: until then the error holds every tensor of the failed call
+    return None, failure
 
 
 def _free_caches() -> None:

@@ -1,12 +1,15 @@
 """How much memory a window takes, and which window and tile fit into what there is.
 
-    peak = base + weights + frames held + max(FM, G_U and D_U, decoder)
+    peak = base + weights + frames held + max(max(FM, G_U and D_U), decoder)       in turns
+    peak = base + weights + frames held + max(FM, G_U and D_U) + decoder           side by side
 
-Each of the three parts works alone, so the largest decides. What a network holds grows with its pixels (of a tile, or
-of the frame) by a number that follows from its configuration: at its peak a guided visit holds G_U's taps and residuals
-and D_U's skips. What PyTorch's kernels need on top was fitted on peak resident sets of the packaged model on the CPU
-(benchmarks/memory_plan.py compares). For CUDA the same terms are used, but the finished frames lie on the host and the
-context takes the place of the process; that form is untested.
+A job decodes the frames of a window beside the sampling of the next one where both fit; else they take turns. A call
+of the pipeline decodes at its end, and holds all its frames then.
+
+What a network holds grows with its pixels (of a tile, or of the frame) by a number that follows from its configuration:
+at its peak a guided visit holds G_U's taps and residuals and D_U's skips. What PyTorch's kernels need on top was fitted
+on peak resident sets of the packaged model on the CPU (benchmarks/memory_plan.py compares). For CUDA the same terms are
+used, but finished frames lie on the host and the context takes the place of the process; that form is untested.
 """
 
 from __future__ import annotations
@@ -16,6 +19,7 @@ import os
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import product
 from pathlib import Path
 from typing import Any, Literal
 
@@ -59,6 +63,14 @@ FINISHING_VALUES = 6 * 3 * FACTOR**2
 """float32 values per LR pixel of a frame that is being finished, whatever the tile."""
 DECODER_MARGIN = 20
 """LR pixels that a decoded tile reads beyond its border."""
+MOST_TOGETHER, BUSY_PIXELS = 4, 4 * 320 * 180
+"""Windows in lockstep at most, and LR pixels that keep a GPU busy (an estimate: never measured on one)."""
+LAZY_VALUES = 7
+"""float32 values per LR pixel of a frame that is still to be decoded: its latent and its LR frame."""
+
+Decoding = Literal["at the end", "in turns", "side by side"]
+"""When frames are decoded: at the end of a call, which holds them all; one at a time between a job's calls; or beside
+the next call."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -91,6 +103,10 @@ class MemoryPlan:
     """Frames that neighbouring windows share."""
     tile: int | None
     """Side of the tiles in LR pixels, None for whole frames."""
+    lockstep: int
+    """Windows sampled together."""
+    side_by_side: bool
+    """Whether frames of a window are decoded while the next one is sampled."""
     expected_bytes: int
     """Peak memory."""
 
@@ -121,10 +137,11 @@ def expected_bytes(
     *,
     window: int,
     tile: int | None = None,
+    lockstep: int = 1,
     device: Literal["cpu", "cuda"] = "cpu",
-    waiting: int = 0,
+    decoding: Decoding = "at the end",
 ) -> int:
-    """Peak memory of a call for `window` frames.
+    """Peak memory of a call for `window` frames, or of a job of such calls.
 
     Args:
         width: of an LR frame.
@@ -132,25 +149,23 @@ def expected_bytes(
         facts: of the model.
         window: frames sampled together.
         tile: side of the tiles in LR pixels; None for whole frames.
+        lockstep: windows sampled together.
         device: `cuda` counts the GPU's memory alone.
-        waiting: finished frames of earlier calls that somebody still holds.
+        decoding: when frames are decoded.
     """
     area = width * height
     seen = area if tile is None else min(width, tile) * min(height, tile)
     reach = None if tile is None else tile + 2 * DECODER_MARGIN
     decoded = area if reach is None else min(width, reach) * min(height, reach)
-    held = 4 * facts.held_values * window * area
-    frame = 4 * 3 * FACTOR**2 * area
     on_host = device == "cpu"
-    # Processors without bfloat16 kernels compute in float32 behind it: what was measured is the same for both.
-    narrowest = 4 if on_host else 1
-    finishing = 4 * FINISHING_VALUES * area + (window * frame if on_host else 0)
-    work = max(
-        4 * facts.flow_values * area,
-        max(facts.value_bytes, narrowest) * facts.network_values * seen,
-        max(facts.decoder_value_bytes, narrowest) * facts.decoder_values * decoded + finishing,
-    )
-    base = PROCESS_BYTES + waiting * frame if on_host else CONTEXT_BYTES
+    visit = facts.value_bytes * facts.network_values * seen * lockstep
+    sampler = max(4 * facts.flow_values * area, visit)
+    decoder = facts.decoder_value_bytes * facts.decoder_values * decoded + 4 * FINISHING_VALUES * area
+    if decoding == "at the end" and on_host:
+        decoder += window * 4 * 3 * FACTOR**2 * area
+    held = 4 * window * lockstep * area * (facts.held_values + (LAZY_VALUES if on_host else 0))
+    base = PROCESS_BYTES if on_host else CONTEXT_BYTES
+    work = sampler + decoder if decoding == "side by side" else max(sampler, decoder)
     return int(base + facts.weight_bytes + held + work)
 
 
@@ -164,10 +179,12 @@ def plan(
     overlap: int = 4,
     window: int | None = None,
     tile: int | Literal["auto"] | None = "auto",
+    lockstep: int | None = None,
 ) -> MemoryPlan:
-    """The best setting that fits: whole frames before tiles, large tiles before small ones, then long windows.
+    """The best setting of a job that fits.
 
-    The plan is for a job, which holds the frames of one finished window while the next one is sampled.
+    Whole frames before tiles, large tiles before small ones, then long windows, then windows in lockstep, then decoding
+    beside the sampling.
 
     Args:
         width: of an LR frame.
@@ -178,12 +195,13 @@ def plan(
         overlap: frames that neighbouring windows share; shorter windows share less.
         window: a length that must be kept; None chooses.
         tile: a side that must be kept, None among them; "auto" chooses.
+        lockstep: windows sampled together where they fit; None chooses.
 
     Raises:
         ResourceError: nothing fits, or what must be kept does not; it says what would be needed and what would fit.
     """
     least: MemoryPlan | None = None
-    for candidate in _candidates(width, height, facts, device, overlap, window, tile):
+    for candidate in _candidates(width, height, facts, device, overlap, window, tile, lockstep):
         if candidate.expected_bytes <= SHARE * memory_bytes:
             return candidate
         if least is None or candidate.expected_bytes < least.expected_bytes:
@@ -207,6 +225,7 @@ def plan_pipeline(
     overlap: int = 4,
     window: int | None = None,
     tile: int | Literal["auto"] | None = "auto",
+    lockstep: int | None = None,
     reuse: Reuse | None = None,
 ) -> MemoryPlan:
     """`plan` for a pipeline on the device where it is, with the memory that is free there now."""
@@ -214,7 +233,9 @@ def plan_pipeline(
     facts = model_facts(pipeline, reuse)
     used = facts.weight_bytes + (PROCESS_BYTES if device == "cpu" else 0)  # is there already, and not free any more
     memory = available_bytes(pipeline.device) + used
-    return plan(width, height, facts, memory, device=device, overlap=overlap, window=window, tile=tile)
+    return plan(
+        width, height, facts, memory, device=device, overlap=overlap, window=window, tile=tile, lockstep=lockstep
+    )
 
 
 def available_bytes(device: torch.device | str) -> int:
@@ -244,16 +265,35 @@ def _candidates(
     overlap: int,
     window: int | None,
     tile: int | Literal["auto"] | None,
+    lockstep: int | None,
 ) -> Iterator[MemoryPlan]:
     tiles = [side for side in TILES if side is None or side < max(width, height)] if tile == "auto" else [tile]
     windows = WINDOWS if window is None else (window,)
-    for side in tiles:
-        for frames in windows:
-            shared = min(overlap, frames - 1)
-            needed = expected_bytes(
-                width, height, facts, window=frames, tile=side, device=device, waiting=frames - shared
-            )
-            yield MemoryPlan(window=frames, overlap=shared, tile=side, expected_bytes=needed)
+    wished = lockstep or _lockstep(width, height, device)
+    for side, frames, together, beside in product(tiles, windows, sorted({wished, 1}, reverse=True), (True, False)):
+        needed = expected_bytes(
+            width,
+            height,
+            facts,
+            window=frames,
+            tile=side,
+            lockstep=together,
+            device=device,
+            decoding="side by side" if beside else "in turns",
+        )
+        yield MemoryPlan(
+            window=frames,
+            overlap=min(overlap, frames - 1),
+            tile=side,
+            lockstep=together,
+            side_by_side=beside,
+            expected_bytes=needed,
+        )
+
+
+def _lockstep(width: int, height: int, device: Literal["cpu", "cuda"]) -> int:
+    """Windows in lockstep: on a GPU as many as make a batch that keeps it busy; processors gain nothing by it."""
+    return 1 if device == "cpu" else max(1, min(MOST_TOGETHER, BUSY_PIXELS // (width * height)))
 
 
 def _what_fits(
@@ -269,7 +309,7 @@ def _what_fits(
     """The remedy: another setting for these frames, or the largest frames of their shape that fit."""
     for percent in (*((100,) if not chosen else ()), *range(95, 0, -5)):
         columns, rows = width * percent // 100, height * percent // 100
-        for candidate in _candidates(columns, rows, facts, device, overlap, None, "auto"):
+        for candidate in _candidates(columns, rows, facts, device, overlap, None, "auto", 1):
             if candidate.expected_bytes <= SHARE * memory_bytes:
                 setting = _describe(candidate)
                 return f"use {setting}" if percent == 100 else f"reduce the frames to {columns}x{rows}, with {setting}"

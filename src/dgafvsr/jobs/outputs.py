@@ -7,7 +7,7 @@ Transparency is not the model's business; a Lanczos filter enlarges it.
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -115,13 +115,13 @@ class JobOutput:
             )
         return PendingFile(self.target, overwrite=self._overwrite, source=source, hidden=hidden)
 
-    def store(self, place: Path, frames: Sequence[Frame], pictures: NDArray[Any]) -> Segment:
+    def store(self, place: Path, frames: Sequence[Frame], pictures: Iterable[NDArray[Any]]) -> Segment:
         """The segment of a window, written.
 
         Args:
             place: where it belongs.
             frames: of the source.
-            pictures: what the model made of them, T 4H 4W 3 float in [0, 1].
+            pictures: what the model made of them, 4H 4W 3 float in [0, 1]; each is taken when it is stored.
 
         Raises:
             OutputError: the encoder or the system refuses.
@@ -129,7 +129,7 @@ class JobOutput:
         """
         return write_segment(place, self._made(frames, pictures), self.info, self.encoding)
 
-    def _made(self, frames: Sequence[Frame], pictures: NDArray[Any]) -> Iterator[Frame]:
+    def _made(self, frames: Sequence[Frame], pictures: Iterable[NDArray[Any]]) -> Iterator[Frame]:
         size = PictureSize(width=self.info.width, height=self.info.height)
         depth = self.encoding.bit_depth
         for frame, picture in zip(frames, pictures, strict=True):

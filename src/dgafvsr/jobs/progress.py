@@ -22,6 +22,8 @@ class UpscaleProgress:
     """Units done, those of earlier runs among them."""
     work_total: int | None
     """Units in all, as good as `frames_total`."""
+    finishing: bool = False
+    """Whether the job was asked to stop and is finishing the frames that are sampled already."""
 
 
 Listener = Callable[[UpscaleProgress], None]
@@ -67,6 +69,10 @@ class Meter:
         """Count a window that an earlier run has finished."""
         work = self._progress.work_done + self._steps * sampled
         self._tell(replace(self._progress, work_done=work, frames_done=self._progress.frames_done + emitted))
+
+    def finishing(self) -> None:
+        """Say that nothing more is sampled."""
+        self._tell(replace(self._progress, finishing=True))
 
     def _tell(self, progress: UpscaleProgress) -> None:
         self._progress = progress

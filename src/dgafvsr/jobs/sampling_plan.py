@@ -10,6 +10,7 @@ from dgafvsr.jobs.fallback import FallbackUpscaler, Reduction
 from dgafvsr.jobs.memory import expected_bytes, model_facts, plan_pipeline
 from dgafvsr.jobs.settings import UpscaleSettings
 from dgafvsr.jobs.upscaler import Upscaler
+from dgafvsr.sampling.windows import plan_windows
 from dgafvsr.video.frames import SourceInfo
 
 __all__ = ["SamplingPlan", "plan_sampling", "with_fallback"]
@@ -28,6 +29,26 @@ class SamplingPlan:
     """Frames that neighbouring windows share, fewer than `window`."""
     tile: int | None
     """Side of the tiles in pixels of the film, None for whole frames."""
+    lockstep: int = 1
+    """Neighbouring windows of a shot that are sampled together, at least 1."""
+    side_by_side: bool = True
+    """Whether frames of a window are decoded while the next one is sampled, as far as the memory allows."""
+
+    @property
+    def stretch(self) -> int:
+        """Frames of the windows that are sampled together: what a call of the model gets, and a job stores at once."""
+        return self.window + (self.lockstep - 1) * (self.window - self.overlap)
+
+    @property
+    def together(self) -> dict[str, int]:
+        """What the model is told of windows inside a call, nothing where the call is one window."""
+        if self.lockstep == 1:
+            return {}
+        return {"window": self.window, "overlap": self.overlap, "window_batch": self.lockstep}
+
+    def visits(self, frames: int) -> int:
+        """Frames of all windows of a call for so many frames; those in overlaps count once for each window."""
+        return sum(window.stop - window.start for window in plan_windows(frames, self.window, self.overlap))
 
 
 def plan_sampling(pipeline: Upscaler, info: SourceInfo, settings: UpscaleSettings) -> SamplingPlan:
@@ -44,7 +65,8 @@ def plan_sampling(pipeline: Upscaler, info: SourceInfo, settings: UpscaleSetting
     if "unet" not in pipeline.components or (settings.window is not None and settings.tile != "auto"):
         window = settings.window or DEFAULT_WINDOW
         tile = None if settings.tile == "auto" else settings.tile
-        return SamplingPlan(window=window, overlap=min(settings.overlap, window - 1), tile=tile)
+        overlap = min(settings.overlap, window - 1)
+        return SamplingPlan(window=window, overlap=overlap, tile=tile, lockstep=settings.lockstep or 1)
     fitting = plan_pipeline(
         pipeline,
         info.width,
@@ -52,9 +74,16 @@ def plan_sampling(pipeline: Upscaler, info: SourceInfo, settings: UpscaleSetting
         overlap=settings.overlap,
         window=settings.window,
         tile=settings.tile,
+        lockstep=settings.lockstep,
         reuse=settings.sampling.reuse,
     )
-    return SamplingPlan(window=fitting.window, overlap=fitting.overlap, tile=fitting.tile)
+    return SamplingPlan(
+        window=fitting.window,
+        overlap=fitting.overlap,
+        tile=fitting.tile,
+        lockstep=fitting.lockstep,
+        side_by_side=fitting.side_by_side,
+    )
 
 
 def with_fallback(pipeline: Upscaler, plan: SamplingPlan, reduction: Reduction | None) -> FallbackUpscaler:
@@ -65,7 +94,9 @@ def with_fallback(pipeline: Upscaler, plan: SamplingPlan, reduction: Reduction |
         plan: of the job.
         reduction: what an earlier run of the job had come to, None for nothing.
     """
-    return FallbackUpscaler(pipeline, start=reduction, needed_bytes=_needed_bytes(pipeline, plan))
+    return FallbackUpscaler(
+        pipeline, start=reduction, side_by_side=plan.side_by_side, needed_bytes=_needed_bytes(pipeline, plan)
+    )
 
 
 def _needed_bytes(pipeline: Upscaler, plan: SamplingPlan) -> Callable[[int, int, Reduction], int] | None:
@@ -76,6 +107,8 @@ def _needed_bytes(pipeline: Upscaler, plan: SamplingPlan) -> Callable[[int, int,
 
     def needed(width: int, height: int, reduction: Reduction) -> int:
         window = plan.window if reduction.window is None else reduction.window
-        return expected_bytes(width, height, facts, window=window, tile=reduction.tile, device=device)
+        return expected_bytes(
+            width, height, facts, window=window, tile=reduction.tile, device=device, decoding="in turns"
+        )
 
     return needed

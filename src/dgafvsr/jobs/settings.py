@@ -53,6 +53,8 @@ class UpscaleSettings:
     """Frames sampled together, at least 1; None for as many as the memory holds."""
     overlap: int = 4
     """Frames that neighbouring windows share, fewer than `window`."""
+    lockstep: int | None = None
+    """Neighbouring windows of a shot sampled together, at least 1; None for what suits the device."""
     tile: int | Literal["auto"] | None = "auto"
     """Side, in pixels of the film, of the tiles that frames are sampled in; None for whole frames, "auto" for tiles
     only where whole frames do not fit into the memory."""
@@ -100,6 +102,10 @@ class UpscaleSettings:
             Tiling(tile=self.tile, overlap=self.tile_overlap)
         if self.overlap < 0:
             raise UsageError("The overlap is impossible", got=self.overlap, expected="at least 0 frames")
+        if self.lockstep is not None and self.lockstep < 1:
+            raise UsageError(
+                "The number of windows in lockstep is impossible", got=self.lockstep, expected="at least 1"
+            )
         if self.steps is not None and self.steps < 1:
             raise UsageError("The number of steps is impossible", got=self.steps, expected="at least 1")
         if self.frame_rate is not None and self.frame_rate <= 0:
@@ -147,6 +153,7 @@ class UpscaleSettings:
             "overlap": self.overlap,
             "tile": self.tile,
             "tile_overlap": self.tile_overlap,
+            **({} if self.lockstep is None else {"lockstep": self.lockstep}),
             "guidance": self.guided,
             **{name: _told(value) for name, value in self.sampling_options.items()},
             "size": self.size.asked_text,

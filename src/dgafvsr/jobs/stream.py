@@ -1,24 +1,25 @@
 """The stream of a job: shots -> windows -> pipeline -> pictures, window after window.
 
-Each window's frames are made into pictures and stored on another thread while the next window is sampled. A window
-that an earlier run has finished is passed over: its frames are read, so that shots and times stay exact, and nothing
-else is done with them.
+Each window's frames are decoded and stored on another thread, picture after picture, while the next window is sampled.
+A window that an earlier run has finished is passed over: its frames are read, so that shots and times stay exact, and
+nothing else is done with them.
 """
 
 from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import asdict, dataclass
-from typing import Any
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 from safetensors.torch import save
 
-from dgafvsr.errors import ModelError
-from dgafvsr.jobs.background import WriteBehind
-from dgafvsr.jobs.fallback import FallbackUpscaler
+from dgafvsr.errors import InterruptionError, ModelError
+from dgafvsr.interruption import Wish
+from dgafvsr.jobs.background import WriteBehind, own_stream
+from dgafvsr.jobs.fallback import FallbackResult, FallbackUpscaler, FrugalFrames
 from dgafvsr.jobs.job_folder import JobFolder
 from dgafvsr.jobs.manifest import WindowRecord
 from dgafvsr.jobs.memory import return_freed_memory
@@ -28,13 +29,14 @@ from dgafvsr.jobs.sampling_plan import SamplingPlan
 from dgafvsr.jobs.settings import UpscaleSettings
 from dgafvsr.jobs.stopping import check_stop, until_stopped
 from dgafvsr.jobs.upscaler import SCALE
+from dgafvsr.sampling.sampler import StepEvent
 from dgafvsr.sampling.seams import SeamState
 from dgafvsr.sampling.windows import Window, stream_windows
 from dgafvsr.video.color import to_unit
 from dgafvsr.video.frames import Frame
 from dgafvsr.video.shots import ShotStream
 
-__all__ = ["SampledWindow", "WindowSampler", "WindowStream"]
+__all__ = ["SampledWindow", "WindowSampler", "WindowStream", "visits_of"]
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -43,14 +45,34 @@ class SampledWindow:
 
     frames: list[Frame]
     """The frames of the film that it gave out."""
-    pictures: NDArray[Any]
-    """Their pictures, T 4H 4W 3 float in [0, 1]."""
+    pictures: FrugalFrames
+    """Their pictures, 4H 4W 3 float in [0, 1], still to be decoded."""
     record: WindowRecord
     """Without the checksum of what is still to be written."""
     left: SeamState | None
     """What the next window needs."""
     state: bytes | None
     """The same as safetensors."""
+
+    def store(self, output: JobOutput, place: Path, *, first_frame: int, wants_stop: Wish = bool) -> WindowRecord:
+        """The record of the window, whose pictures are decoded and stored.
+
+        Args:
+            output: what stores them.
+            place: where they belong.
+            first_frame: index in the film of the first frame of the job, for messages.
+            wants_stop: asked before every picture.
+
+        Raises:
+            InterruptionError: `wants_stop` said True.
+            ModelError: the model gave NaN or frames of a wrong size.
+            OutputError: the encoder or the system refuses.
+            ResourceError: the memory or the disk is full.
+        """
+        pictures = _checked(self.pictures, self.frames, first_frame + self.record.start)
+        segment = output.store(place, self.frames, until_stopped(pictures, wants_stop))
+        notes = (*self.record.notes, *self.pictures.notes)
+        return replace(self.record.stored_as(segment), notes=notes)
 
 
 class WindowSampler:
@@ -59,7 +81,7 @@ class WindowSampler:
     Args:
         upscaler: the model.
         settings: of the job.
-        plan: in which tiles frames are sampled.
+        plan: in which tiles frames are sampled, and how many windows in lockstep.
         first_frame: index in the film of the first frame of the first shot.
         on_event: called after every step of every frame.
     """
@@ -95,12 +117,13 @@ class WindowSampler:
             begun_from_sha256: of that state.
 
         Raises:
-            ModelError: the model gave NaN or frames of a wrong size.
+            ModelError: the model gave NaN.
             ResourceError: the memory is full.
         """
         start = shot_start + window.start
         said = len(self._upscaler.warnings)
-        pictures, left = self._run_model(held, window, start, state)
+        result = self._run_model(held, window, start, state)
+        left = result.state
         content = None if left is None else save(dict(left))
         record = WindowRecord(
             start=start,
@@ -113,13 +136,12 @@ class WindowSampler:
             reduction=asdict(self._upscaler.reduction),
             notes=tuple(self._upscaler.warnings[said:]),
         )
-        return SampledWindow(frames=held[: window.emitted], pictures=pictures, record=record, left=left, state=content)
+        return SampledWindow(
+            frames=held[: window.emitted], pictures=result.frames, record=record, left=left, state=content
+        )
 
-    def _run_model(
-        self, held: list[Frame], window: Window, start: int, state: SeamState | None
-    ) -> tuple[NDArray[Any], SeamState | None]:
-        """The pictures that the window gives out, T 4H 4W 3 float in [0, 1], and what it leaves to the next."""
-        result = self._upscaler(
+    def _run_model(self, held: list[Frame], window: Window, start: int, state: SeamState | None) -> FallbackResult:
+        return self._upscaler(
             np.stack([to_unit(frame.pixels) for frame in held]),
             num_inference_steps=self._settings.steps,
             seed=self._settings.seed,
@@ -129,13 +151,11 @@ class WindowSampler:
             tail=window.tail,
             tile=self._plan.tile,
             tile_overlap=self._settings.tile_overlap,
-            output_type="np",
+            output_type="lazy",
             on_event=self._on_event,
+            **self._plan.together,
             **self._settings.sampling_options,
         )
-        pictures = np.asarray(result.frames)
-        _check_pictures(pictures, held[: window.emitted], self._first_frame + start)
-        return pictures, result.state
 
 
 class WindowStream:
@@ -165,7 +185,8 @@ class WindowStream:
         first_frame: int,
     ) -> None:
         self._job, self._output, self._plan = job, output, plan
-        self._meter, self._wants_stop = meter, wants_stop
+        self._meter, self._wants_stop, self._first_frame = meter, wants_stop, first_frame
+        self._device, self._writer = upscaler.device, WriteBehind(self._store)
         self._sampler = WindowSampler(upscaler, settings, plan=plan, first_frame=first_frame, on_event=self._worked)
 
     def run(self, shots: Iterable[ShotStream]) -> int:
@@ -177,28 +198,34 @@ class WindowStream:
             InputError: the source breaks in the middle.
             ResourceError: the memory or the disk is full.
         """
-        frames = 0
-        with WriteBehind(self._store) as writer:
-            for shot in shots:
-                self._meter.entered_shot(shot.start)
-                for sampled in self._sample(shot):
-                    writer.put(sampled)
-                    self._meter.finished(sampled.record.frames)
-                frames = self._stop
+        frames = written_behind = 0
+        with self._writer as writer:
+            try:
+                for shot in shots:
+                    self._meter.entered_shot(shot.start)
+                    for sampled in self._sample(shot):
+                        writer.put(sampled)  # the one before is on the disk then
+                        self._meter.finished(written_behind)
+                        written_behind = sampled.record.frames
+                    frames = self._stop
+            except InterruptionError:
+                self._meter.finishing()
+                raise
+        self._meter.finished(written_behind)
         return frames
 
     def _sample(self, shot: ShotStream) -> Iterator[SampledWindow]:
         state: SeamState | None = None  # None too where the window before was not sampled in this run
         state_sha256: str | None = None
         for window, held in stream_windows(
-            until_stopped(shot.frames, self._wants_stop), self._plan.window, self._plan.overlap
+            until_stopped(shot.frames, self._wants_stop), self._plan.stretch, self._plan.overlap
         ):
             start = shot.start + window.start
             self._stop = start + window.emitted
             begun_from = state_sha256 if window.head else None
             kept = self._job.kept(start, sampled=len(held), shot_start=shot.start, state_sha256=begun_from)
             if kept is not None:
-                self._meter.skipped(sampled=kept.sampled, emitted=kept.frames)
+                self._meter.skipped(sampled=self._plan.visits(kept.sampled), emitted=kept.frames)
                 state, state_sha256 = None, kept.state_sha256
                 continue
             if window.head and state is None:
@@ -210,24 +237,39 @@ class WindowStream:
             yield sampled
 
     def _worked(self, event: object) -> None:
-        self._meter.worked()
+        self._meter.worked(visits_of(event))
         check_stop(self._wants_stop)
 
     def _store(self, sampled: SampledWindow) -> None:
         place = self._job.place_for(sampled.record.start)
-        segment = self._output.store(place, sampled.frames, sampled.pictures)
-        self._job.finish(sampled.record.stored_as(segment), sampled.state)
+        with own_stream(self._device):
+            record = sampled.store(
+                self._output, place, first_frame=self._first_frame, wants_stop=lambda: self._writer.given_up
+            )
+        self._job.finish(record, sampled.state)
         return_freed_memory()
 
 
-def _check_pictures(pictures: NDArray[Any], given: list[Frame], first_frame: int) -> None:
-    expected = (len(given), SCALE * given[0].height, SCALE * given[0].width, 3)
-    if pictures.shape != expected:
-        raise ModelError("The model gave frames of a wrong size", got=pictures.shape, expected=expected)
-    for index, picture in enumerate(pictures, start=first_frame):
+def visits_of(event: object) -> int:
+    """Units of work that an event of a model stands for: one for each window in lockstep."""
+    return event.windows if isinstance(event, StepEvent) else 1
+
+
+def _checked(pictures: FrugalFrames, given: list[Frame], first_frame: int) -> Iterator[NDArray[np.float32]]:
+    """The same pictures, one for each frame given; ModelError if there is another number or one cannot be stored."""
+    made = iter(pictures)
+    for index, frame in enumerate(given, start=first_frame):
+        picture = next(made, None)
+        expected = (SCALE * frame.height, SCALE * frame.width, 3)
+        if picture is None or picture.shape != expected:
+            got = "none" if picture is None else picture.shape
+            raise ModelError(f"The model gave a frame of a wrong size for frame {index}", got=got, expected=expected)
         if not np.isfinite(picture).all():
             raise ModelError(
                 f"The model gave values that are not numbers (NaN) for frame {index}",
                 expected="finite values",
                 remedy="check the model's weights, or run it in float32",
             )
+        yield picture
+    if next(made, None) is not None:
+        raise ModelError("The model gave too many frames", expected=len(given))

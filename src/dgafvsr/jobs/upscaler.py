@@ -21,7 +21,7 @@ class Upscaled(Protocol):
 
     @property
     def frames(self) -> Any:
-        """T - tail, 4H 4W 3 float in [0, 1]."""
+        """T - tail pictures, 4H 4W 3 float in [0, 1]: a sequence, asked for each of them once, on any thread."""
 
     @property
     def state(self) -> SeamState | None:
@@ -59,7 +59,7 @@ class Upscaler(Protocol):
         tail: int,
         tile: int | None,
         tile_overlap: int,
-        output_type: Literal["np"] = "np",
+        output_type: Literal["lazy"] = "lazy",
         on_event: Callable[[Any], None],
         **sampling: Any,
     ) -> Upscaled:
@@ -75,7 +75,7 @@ class Upscaler(Protocol):
             tail: frames at the end that are held back for the next window.
             tile: side of the tiles that the frames are sampled in, in LR pixels; None for whole frames.
             tile_overlap: LR pixels that neighbouring tiles share at least.
-            output_type: NumPy.
+            output_type: the pictures may be decoded when they are asked for.
             on_event: called once for each (step, frame).
             sampling: what else is asked for, by the names that `DGAFVSRPipeline` has for it
                 (`UpscaleSettings.sampling_options`); nothing unless somebody asks.

@@ -12,7 +12,6 @@ from torch import Tensor
 from dgafvsr.errors import InputError, UsageError
 from dgafvsr.flow.estimator import FlowEstimator
 from dgafvsr.flow.fm import BidirectionalFlows, bidirectional_flows
-from dgafvsr.models.autoencoder import FACTOR
 from dgafvsr.sampling.noise import InitialNoise, KeyedNoise, NoiseSource, initial_latents
 from dgafvsr.sampling.sampler import Guidance, SamplerInput
 from dgafvsr.sampling.transport import NoiseTransport, latent_flow
@@ -72,15 +71,9 @@ class Clip:
         for flow in self.flows or ():
             _check_shape("flows", flow, (frames - 1, 2, 4 * height, 4 * width))
 
-    def room(self, tail: int, *, decoded: bool) -> Tensor:
-        """Room for a call's frames, T - tail 3 4h 4w laid out as arrays are, or T - tail C h w for its latents.
-
-        Finished frames are by far the largest thing that a call holds, so they are written where they stay.
-        """
-        frames, (height, width) = len(self.lr) - tail, self.lr.shape[-2:]
-        if not decoded:
-            return torch.empty(frames, self.latent_channels, height, width)
-        return torch.empty(frames, FACTOR * height, FACTOR * width, 3).permute(0, 3, 1, 2)
+    def room(self, tail: int) -> Tensor:
+        """Room for the latents of a call's frames, T - tail C h w float32 on the CPU."""
+        return torch.empty(len(self.lr) - tail, self.latent_channels, *self.lr.shape[-2:])
 
     def windows(
         self,

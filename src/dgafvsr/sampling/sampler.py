@@ -111,6 +111,11 @@ class StepEvent:
     x0: Tensor = field(repr=False)
     aligned: Tensor | None = field(repr=False)
 
+    @property
+    def windows(self) -> int:
+        """B, how many are sampled in lockstep."""
+        return len(self.latents)
+
 
 @dataclass(frozen=True, kw_only=True)
 class Sampler:

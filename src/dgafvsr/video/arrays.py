@@ -16,7 +16,7 @@ __all__ = ["MINIMUM_SIDE", "FramesLike", "FramesOut", "OutputType", "as_frames",
 
 FramesLike = Sequence[Image.Image] | np.ndarray | Tensor
 FramesOut = np.ndarray | Tensor | list[Image.Image]
-OutputType = Literal["np", "pil", "pt", "latent"]
+OutputType = Literal["np", "pil", "pt", "latent", "lazy"]
 
 MINIMUM_SIDE = 16
 """Smallest side of an LR frame, in pixels: below it the networks' deepest level has nothing to see."""

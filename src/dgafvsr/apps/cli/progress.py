@@ -71,12 +71,10 @@ class UpscaleBar(_Bar):
     def __call__(self, progress: UpscaleProgress) -> None:
         """Show where a job is."""
         total = "?" if progress.frames_total is None else progress.frames_total
-        self._progress.update(
-            self._task,
-            completed=progress.work_done,
-            total=progress.work_total,
-            note=f"{progress.frames_done}/{total} frames written",
-        )
+        note = f"{progress.frames_done}/{total} frames written"
+        if progress.finishing:
+            note += "; stopping, a window is being finished (Ctrl-C again gives it up)"
+        self._progress.update(self._task, completed=progress.work_done, total=progress.work_total, note=note)
 
 
 class TrainBar(_Bar):

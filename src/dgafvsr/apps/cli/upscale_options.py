@@ -91,7 +91,7 @@ FlowOption = Annotated[
     typer.Option(
         metavar="NAME",
         rich_help_panel=MODEL,
-        help="Optical flow: dis, dis_fast, raft_large or raft_small.",
+        help="Optical flow: dis, dis_fast, raft_large, raft_small, raft_large_half or raft_small_half.",
         show_default="the model's",
     ),
 ]
@@ -128,6 +128,14 @@ WindowOption = Annotated[
 ]
 OverlapOption = Annotated[
     int, typer.Option(metavar="N", rich_help_panel=SAMPLING, help="Frames that neighbouring windows share.")
+]
+LockstepOption = Annotated[
+    str,
+    typer.Option(
+        metavar="N|auto",
+        rich_help_panel=SAMPLING,
+        help="Neighbouring windows sampled together: more memory, and faster where one does not fill the GPU.",
+    ),
 ]
 TileOption = Annotated[
     str,

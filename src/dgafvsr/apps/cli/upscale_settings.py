@@ -14,12 +14,17 @@ if TYPE_CHECKING:
     from dgafvsr.video.codecs import EncoderSettings
     from dgafvsr.video.limits import InputLimits
 
-__all__ = ["encoder_of", "frame_rate_of", "limits_of", "part_of", "size_of", "tile_of", "window_of"]
+__all__ = ["encoder_of", "frame_rate_of", "limits_of", "lockstep_of", "part_of", "size_of", "tile_of", "window_of"]
 
 
 def window_of(text: str) -> int | None:
     """The frames of `--window`, None for auto."""
     return None if text == "auto" else _whole("window", text)
+
+
+def lockstep_of(text: str) -> int | None:
+    """The windows of `--lockstep`, None for auto."""
+    return None if text == "auto" else _whole("lockstep", text)
 
 
 def tile_of(text: str) -> int | Literal["auto"] | None:
