@@ -94,8 +94,12 @@ def with_fallback(pipeline: Upscaler, plan: SamplingPlan, reduction: Reduction |
         plan: of the job.
         reduction: what an earlier run of the job had come to, None for nothing.
     """
+    threads = not str(pipeline.device).startswith("mps")  # Metal takes commands from one thread at a time
     return FallbackUpscaler(
-        pipeline, start=reduction, side_by_side=plan.side_by_side, needed_bytes=_needed_bytes(pipeline, plan)
+        pipeline,
+        start=reduction,
+        side_by_side=plan.side_by_side and threads,
+        needed_bytes=_needed_bytes(pipeline, plan),
     )
 
 
