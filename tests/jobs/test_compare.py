@@ -6,9 +6,11 @@ import pytest
 from PIL import Image
 
 from dgafvsr.errors import InputError, OutputError, UsageError
+from dgafvsr.jobs import compare
 from dgafvsr.jobs.compare import CompareSettings, compare_films, lay_out
 from dgafvsr.jobs.contact_sheet import PlaceFinder, draw_sheet
 from dgafvsr.video.codecs import EncoderSettings
+from dgafvsr.video.reader import open_source
 from tests.jobs.standins import enlarged, lossless, pixels_of
 from tests.video.films import HEIGHT, WIDTH, listing, pictures, sound_of, times_of, write_film
 
@@ -140,3 +142,38 @@ def test_sound_ends_with_the_shorter_film(tmp_path):
     sound = sound_of(tmp_path / "both.mp4")[0]
     assert sound == sound_of(long)[0][: len(sound)]
     assert Fraction(6, 24) - Fraction(1024, 48000) <= sound[-1][0] <= Fraction(6, 24)
+
+
+@pytest.mark.parametrize("layout", ["side", "split", "stack"])
+@pytest.mark.parametrize("mark", [{"rotation": 90}, {"rotation": 180}, {"mirrored": True}])
+def test_marked_film_beside_an_upright_one_is_shown_upright(tmp_path, layout, mark):
+    upright = np.ascontiguousarray(
+        FRAMES[:, :, ::-1] if "mirrored" in mark else np.rot90(FRAMES, mark["rotation"] // 90, axes=(1, 2))
+    )
+    films = [lossless(tmp_path / "a.mkv", FRAMES, **mark), lossless(tmp_path / "b.mkv", upright)]
+    settings = CompareSettings(layout=layout, labels=("x", "x"), encoder=EncoderSettings(codec="ffv1"))
+    for index, pair in enumerate((films, films[::-1], (films[0], films[0]))):
+        compare_films(*pair, tmp_path / f"{index}.mkv", settings)
+        with open_source(tmp_path / f"{index}.mkv") as both:
+            assert (both.info.rotation, both.info.mirroring) == (0, None)
+        expected = [lay_out(frame, frame, layout, ("x", "x")) for frame in upright]
+        np.testing.assert_array_equal(pixels_of(tmp_path / f"{index}.mkv"), expected)
+
+
+@pytest.mark.parametrize(
+    ("names", "labels"),
+    [
+        (("in/a.mkv", "in/b.mkv"), ("a", "b")),
+        (("in/a.mkv", "out/a.mp4"), ("a.mkv", "a.mp4")),
+        (("in/a.mkv", "out/a.mkv"), ("in/a.mkv", "out/a.mkv")),
+        (("in/a.mkv", "in/a.mkv"), ("first", "second")),
+    ],
+)
+def test_films_are_called_by_what_tells_them_apart(tmp_path, monkeypatch, names, labels):
+    drawn = []
+    monkeypatch.setattr(compare, "lay_out", lambda a, b, layout, names: drawn.append(names) or a)
+    for name in sorted(set(names)):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        lossless(tmp_path / name, pictures(1))
+    compare_films(tmp_path / names[0], tmp_path / names[1], tmp_path / "made", CompareSettings(layout="split"))
+    assert drawn == [labels]

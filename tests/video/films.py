@@ -49,6 +49,7 @@ def write_film(
     rotation=0,
     mirrored=False,
     aspect=None,
+    notes=None,
 ):
     """A film of `frames` (T H W 3 uint8), shown at `pts` ticks of `time_base` (default: one tick a frame)."""
     pts = list(range(len(frames))) if pts is None else pts
@@ -60,6 +61,7 @@ def write_film(
         stream.codec_context.time_base = time_base
         if rotation or mirrored:
             stream.set_display_rotation(rotation, hflip=mirrored)
+        stream.metadata.update(notes or {})
         if aspect:
             stream.codec_context.sample_aspect_ratio = aspect
         sound = _encode_sound(container, sound_seconds, sound_codec) if sound_seconds else None

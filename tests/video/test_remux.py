@@ -4,7 +4,9 @@ import av
 import pytest
 
 from dgafvsr.video.codecs import EncoderSettings
+from dgafvsr.video.encoding import plan_encoding
 from dgafvsr.video.reader import open_source
+from dgafvsr.video.stream_plan import foreseen_losses
 from dgafvsr.video.writer import open_sink
 from tests.video.films import MILLISECOND, add_streams, pictures, sound_of, write_film
 
@@ -163,8 +165,18 @@ def test_sound_of_avi_without_a_channel_layout_is_kept(tmp_path, suffix):
 
 
 def test_what_a_container_refuses_at_its_end_is_known_at_the_start(tmp_path, monkeypatch):
-    monkeypatch.setattr("dgafvsr.video.remux.LAYOUTS", {})
+    monkeypatch.setattr("dgafvsr.video.stream_plan.LAYOUTS", {})
     film = write_film(tmp_path / "a.avi", pictures(12), sound_seconds=0.5, sound_codec="pcm_s16le")
     sink = copy(film, tmp_path / "b.mp4")
     assert sink.warnings == ("audio stream 1 (pcm_s16le) is left out: mp4 does not hold pcm_s16le",)
     assert sound_of(tmp_path / "b.mp4") == []
+
+
+@pytest.mark.parametrize("name", ["b.mkv", "b.mp4", "b.webm", "b"])
+def test_what_is_lost_is_known_before_the_work_begins(tmp_path, name):
+    film = rich(tmp_path, subtitles=TEXTS, chapters=CHAPTERS, attachment=FONT)
+    sink = copy(film, tmp_path / name, **({"options": {"preset": "12"}} if name == "b.webm" else {}))
+    with open_source(film) as reader:
+        foreseen = foreseen_losses(reader.info, plan_encoding(tmp_path / name, reader.info))
+    assert foreseen == tuple(each for each in sink.warnings if "moved" not in each)
+    assert bool(foreseen) == (name != "b.mkv")

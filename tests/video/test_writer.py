@@ -2,6 +2,7 @@ import errno
 from fractions import Fraction
 from pathlib import Path
 
+import av
 import numpy as np
 import pytest
 
@@ -96,7 +97,34 @@ def test_sound_of_matroska_is_copied_into_matroska(tmp_path):
     assert sound_of(tmp_path / "b.mkv") == sound_of(film)
 
 
-def test_sound_before_zero_moves_everything_in_matroska_and_is_said(tmp_path):
+def heard_in(path):
+    """When the first decoded sound is heard, in seconds, and all of it."""
+    with av.open(str(path)) as container:
+        frames = list(container.decode(audio=0))
+    return frames[0].time, np.concatenate([frame.to_ndarray() for frame in frames], axis=1)
+
+
+@pytest.mark.parametrize("codec", ["aac", "libmp3lame"])
+def test_sound_before_zero_stays_unheard_in_matroska(tmp_path, codec):
+    film = write_film(tmp_path / "a.mp4", pictures(12), sound_seconds=0.7, sound_codec=codec)
+    sink = copy(film, tmp_path / "b.mkv")
+    assert sink.warnings == ()
+    (before, _, _), (after, _, _) = times_of(film), times_of(tmp_path / "b.mkv")
+    assert all(abs(a - b) <= MILLISECOND for a, b in zip(before, after, strict=True))
+    sound_before, sound_after = sound_of(film)[0], sound_of(tmp_path / "b.mkv")[0]
+    assert [payload for _, payload in sound_after] == [payload for _, payload in sound_before]
+    assert sound_before[0][0] < 0
+    assert all(abs(a - b) <= MILLISECOND for (a, _), (b, _) in zip(sound_before, sound_after, strict=True))
+    (start, heard), (start_after, heard_after) = heard_in(film), heard_in(tmp_path / "b.mkv")
+    assert abs(start - start_after) <= MILLISECOND
+    np.testing.assert_array_equal(heard_after[:, : heard.shape[1]], heard)
+    copy(tmp_path / "b.mkv", tmp_path / "c.mkv")
+    assert sound_of(tmp_path / "c.mkv") == sound_of(tmp_path / "b.mkv")
+    assert times_of(tmp_path / "c.mkv") == times_of(tmp_path / "b.mkv")
+
+
+def test_sound_before_zero_that_matroska_cannot_hide_moves_everything_and_is_said(tmp_path, monkeypatch):
+    monkeypatch.setattr("dgafvsr.video.stream_plan.with_delay", lambda *described: None)
     film = write_film(tmp_path / "a.mp4", pictures(12), sound_seconds=0.7)
     sink = copy(film, tmp_path / "b.mkv")
     (before, _, _), (after, _, _) = times_of(film), times_of(tmp_path / "b.mkv")

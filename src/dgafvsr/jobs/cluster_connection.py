@@ -45,7 +45,10 @@ def connect(address: str, workers: int | None) -> None:
                 ray.shutdown()
                 if attempt == LOCAL_ATTEMPTS - 1:
                     raise ResourceError("Ray does not start on this machine", got=first_line(error)) from error
-    remedy = "check the address, and that `ray start` has run there"
+    remedy = (
+        "check the address, and that `ray start` has run there; a cluster that asks for a token needs "
+        "RAY_AUTH_MODE=token and that token here"
+    )
     try:
         _knock(address)
         ray.init(address=address, **quiet)

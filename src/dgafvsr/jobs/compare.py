@@ -1,7 +1,8 @@
 """Two films seen together: a video with both, and a contact sheet of the places where they differ most.
 
 Frames are paired by their number. The smaller film is enlarged by a bicubic filter to the size of the larger one, so an
-input can be compared with what was made of it. Times and sound are the first film's.
+input can be compared with what was made of it. A film that players turn is turned first, so a turned film can be
+compared with an upright one. Times and sound are the first film's.
 """
 
 from __future__ import annotations
@@ -22,9 +23,10 @@ from dgafvsr.errors import InputError, OutputError, UsageError
 from dgafvsr.jobs.contact_sheet import PlaceFinder, draw_label, draw_sheet
 from dgafvsr.video.atomic import PendingFile, writing_error
 from dgafvsr.video.codecs import EncoderSettings
-from dgafvsr.video.color import to_uint8, to_unit
+from dgafvsr.video.color import at_depth
 from dgafvsr.video.frames import Frame, FrameSource, SourceInfo
 from dgafvsr.video.reader import open_source
+from dgafvsr.video.upright import upright_info, upright_picture
 from dgafvsr.video.writer import open_sink
 
 __all__ = ["CompareSettings", "CompareSummary", "Layout", "compare_films", "lay_out"]
@@ -109,7 +111,7 @@ def compare_films(
     paths = [Path(first), Path(second), *([settings.reference] if settings.reference else [])]
     with ExitStack() as stack:
         films = [stack.enter_context(open_source(path)) for path in paths]
-        size = _common_size([film.info for film in films])
+        size = _common_size([upright_info(film.info) for film in films])
         comparison = _Comparison(films, size, settings)
         info = comparison.laid_out_info
         sheet = None
@@ -140,7 +142,7 @@ class _Comparison:
 
     def __init__(self, films: Sequence[FrameSource], size: tuple[int, int], settings: CompareSettings) -> None:
         self._films, self._size, self._settings = films, size, settings
-        self._names = settings.labels or (films[0].info.path.stem, films[1].info.path.stem)
+        self._names = settings.labels or _names_of(films[0].info.path, films[1].info.path)
         self._finder = PlaceFinder(width=size[0], height=size[1])
         self.notes: tuple[str, ...] = ()
 
@@ -150,7 +152,7 @@ class _Comparison:
         width, height = self._size
         width *= 2 if self._settings.layout == "side" else 1
         height *= 2 if self._settings.layout == "stack" else 1
-        info = replace(self._films[0].info, bit_depth=8, has_alpha=False)
+        info = replace(upright_info(self._films[0].info), bit_depth=8, has_alpha=False, stereo=None)
         return info.resized(width=width - width % 2, height=height - height % 2)
 
     def frames(self) -> Iterator[Frame]:
@@ -158,7 +160,7 @@ class _Comparison:
         info, started = self.laid_out_info, Fraction(0)
         for index, frames in enumerate(self._paired()):
             started = frames[0].pts_seconds if index == 0 else started
-            pictures = [_picture(frame, self._size) for frame in frames]
+            pictures = [_picture(frame, film.info, self._size) for frame, film in zip(frames, self._films, strict=True)]
             if self._settings.sheet is not None:
                 self._finder.look(index, frames[0].pts_seconds - started, pictures)
             both = lay_out(pictures[0], pictures[1], self._settings.layout, self._names)
@@ -209,6 +211,19 @@ def lay_out(first: Picture, second: Picture, layout: Layout, labels: tuple[str, 
     return np.concatenate(labelled, axis=1 if layout == "side" else 0)
 
 
+def _names_of(first: Path, second: Path) -> tuple[str, str]:
+    """What to call two films: as little of their paths as tells one from the other."""
+    paths = first.absolute(), second.absolute()
+    for parts in (
+        [path.stem for path in paths],
+        [path.name for path in paths],
+        [f"{path.parent.name}/{path.name}" for path in paths],
+    ):
+        if parts[0] != parts[1]:
+            return parts[0], parts[1]
+    return "first", "second"
+
+
 def _common_size(infos: Sequence[SourceInfo]) -> tuple[int, int]:
     """Columns and rows of the largest film."""
     largest = max(infos, key=lambda info: info.width * info.height)
@@ -228,9 +243,9 @@ def _check_apart(sheet: Path, sources: Sequence[Path]) -> None:
         raise OutputError(f"{sheet} is one of the inputs", remedy="choose another name for the contact sheet")
 
 
-def _picture(frame: Frame, size: tuple[int, int]) -> Picture:
-    """8-bit RGB of the common size."""
-    pixels = frame.pixels if frame.pixels.dtype == np.uint8 else to_uint8(to_unit(frame.pixels))
+def _picture(frame: Frame, info: SourceInfo, size: tuple[int, int]) -> Picture:
+    """8-bit RGB of the common size, upright."""
+    pixels = upright_picture(at_depth(frame.pixels, 8), info)
     if pixels.shape[1::-1] == size:
         return pixels
     return np.asarray(cv2.resize(pixels, size, interpolation=cv2.INTER_CUBIC), dtype=np.uint8)

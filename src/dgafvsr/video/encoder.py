@@ -19,9 +19,10 @@ from av.video.stream import VideoStream
 
 from dgafvsr.video.codecs import CODECS, Codec
 from dgafvsr.video.color import GBR_MATRIX, pixels_to_video_frame
-from dgafvsr.video.encoding import Encoding
+from dgafvsr.video.encoding import Encoding, holds_stereo
 from dgafvsr.video.frames import Frame, SourceInfo
 from dgafvsr.video.hdr import HDRMetadata
+from dgafvsr.video.marks import STEREO_NOTE
 
 __all__ = ["Encoder", "set_picture_properties"]
 
@@ -129,6 +130,8 @@ def set_picture_properties(stream: VideoStream, container_format: str, info: Sou
         stream.set_display_matrix(info.mirroring)
     elif info.rotation:
         stream.set_display_rotation(info.rotation)
+    if info.stereo is not None and holds_stereo(container_format, info.stereo):
+        stream.metadata[STEREO_NOTE] = info.stereo
 
 
 def _encoder_name(codec: str) -> str:

@@ -25,6 +25,7 @@ from dgafvsr.video.codecs import (
 )
 from dgafvsr.video.color import sample_bits
 from dgafvsr.video.frames import SourceInfo
+from dgafvsr.video.marks import STEREO_KINDS
 
 BLOCK_CONTAINERS = frozenset(["matroska", "webm"])
 # Codecs that say the shape of a pixel themselves; for others PyAV cannot tell Matroska of it.
@@ -32,7 +33,7 @@ SHAPE_CODECS = frozenset(["h264", "hevc"])
 # Their encoders write mastering display and content light metadata.
 HDR_CODECS = frozenset(["h264", "hevc", "av1"])
 
-__all__ = ["Encoding", "is_folder_name", "plan_encoding"]
+__all__ = ["Encoding", "holds_stereo", "is_folder_name", "plan_encoding"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -112,7 +113,8 @@ def plan_encoding(target: Path | str, info: SourceInfo, settings: EncoderSetting
         alpha=alpha,
         options={**_quality(codec, pixel_format, settings), **_further_options(codec, settings)},
         warnings=_losses(f"{codec} as {pixel_format}", depth, alpha, info, codec)
-        + _shape_losses(container, codec, info),
+        + _shape_losses(container, codec, info)
+        + _stereo_losses(container, info),
     )
 
 
@@ -151,7 +153,7 @@ def _plan_pictures(target: Path | str, info: SourceInfo, settings: EncoderSettin
         bit_depth=depth,
         alpha=info.has_alpha,
         options={},
-        warnings=_losses(kind, depth, info.has_alpha, info, None),
+        warnings=_losses(kind, depth, info.has_alpha, info, None) + _stereo_losses("pictures", info),
     )
 
 
@@ -245,6 +247,26 @@ def _losses(kind: str, depth: int, alpha: bool, info: SourceInfo, codec: Codec |
             "picture folders do"
         )
     return tuple(notes)
+
+
+def holds_stereo(container: str, kind: str) -> bool:
+    """Whether a container can say how a picture holds two views.
+
+    Args:
+        container: FFmpeg's name, or "pictures".
+        kind: as `SourceInfo.stereo` says it.
+    """
+    return kind in STEREO_KINDS.get(container, ())
+
+
+def _stereo_losses(container: str, info: SourceInfo) -> tuple[str, ...]:
+    if info.stereo is None or holds_stereo(container, info.stereo):
+        return ()
+    suffixes = [
+        suffix for suffix, name in ((".mkv", "matroska"), (".webm", "webm")) if info.stereo in STEREO_KINDS[name]
+    ]
+    remedy = f"; {' and '.join(suffixes)} can" if suffixes else ""
+    return (f"the mark of two views in a picture ({info.stereo}) is left out: {container} cannot say it here{remedy}",)
 
 
 def _shape_losses(container: str, codec: Codec, info: SourceInfo) -> tuple[str, ...]:

@@ -154,7 +154,8 @@ def folder_losses(info: SourceInfo, encoding: Encoding) -> tuple[str, ...]:
     notes = list(encoding.warnings)
     notes += ["the sound is not kept: pictures have none"] if info.has_audio else []
     notes += [f"{name} is not kept: pictures have none" for name in info.other_streams]
-    notes += ["the rotation is not kept: the pictures lie as stored"] if info.rotation else []
+    turned = info.rotation or info.mirroring is not None
+    notes += ["the rotation is not kept: the pictures lie as stored"] if turned else []
     if info.sample_aspect_ratio != 1:
         notes.append(f"the sample aspect ratio {info.sample_aspect_ratio} is not kept: the pictures lie as stored")
     return tuple(notes)

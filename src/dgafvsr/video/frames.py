@@ -148,6 +148,10 @@ class SourceInfo:
     """Static HDR metadata of the first picture, None without any."""
     dynamic_hdr: tuple[str, ...] = ()
     """Names of metadata that describe each picture's own light: HDR10+, Dolby Vision."""
+    stereo: str | None = None
+    """How a picture holds two views, by Matroska's name such as left_right; None for one view."""
+    lost_marks: tuple[str, ...] = ()
+    """One sentence for each mark of the first picture that no output keeps."""
     audio_codecs: tuple[str, ...] = ()
     """FFmpeg's name of each audio stream's codec."""
     other_streams: tuple[str, ...] = ()
@@ -171,7 +175,7 @@ class SourceInfo:
         notes = [f"the source's {name} metadata is dropped: it describes the old pixels" for name in self.dynamic_hdr]
         if self.bit_depth > 16:
             notes.append(f"the source has {self.bit_depth} bits a sample and is read as 16")
-        return tuple(notes)
+        return (*notes, *self.lost_marks)
 
     def resized(self, *, width: int, height: int) -> SourceInfo:
         """The same stream with pictures of another size.

@@ -9,10 +9,11 @@ from __future__ import annotations
 import struct
 from dataclasses import dataclass
 from fractions import Fraction
-from typing import Any
 
 import av
 from av.sidedata.sidedata import Type
+
+from dgafvsr.video.marks import side_data_of
 
 __all__ = ["HDRMetadata", "read_hdr", "unsupported_side_data"]
 
@@ -63,13 +64,13 @@ class HDRMetadata:
 def read_hdr(picture: av.VideoFrame) -> HDRMetadata | None:
     """The metadata that a decoded picture carries, None without any."""
     primaries, luminance, light = None, None, None
-    display = _side_data(picture, Type.MASTERING_DISPLAY_METADATA)
+    display = side_data_of(picture, Type.MASTERING_DISPLAY_METADATA)
     if len(display) >= MASTERING.size:
         values = MASTERING.unpack_from(display)
         numbers = [Fraction(values[2 * k], values[2 * k + 1] or 1) for k in range(RATIONALS)]
         primaries = tuple(numbers[:8]) if values[20] else None
         luminance = (numbers[8], numbers[9]) if values[21] else None
-    level = _side_data(picture, Type.CONTENT_LIGHT_LEVEL)
+    level = side_data_of(picture, Type.CONTENT_LIGHT_LEVEL)
     if len(level) >= LIGHT.size:
         light = LIGHT.unpack_from(level)
     if primaries is None and luminance is None and light is None:
@@ -79,10 +80,4 @@ def read_hdr(picture: av.VideoFrame) -> HDRMetadata | None:
 
 def unsupported_side_data(picture: av.VideoFrame) -> tuple[str, ...]:
     """Names of the dynamic HDR metadata that a picture carries; they describe its own pixels and cannot be kept."""
-    return tuple(sorted({name for kind, name in DYNAMIC.items() if _side_data(picture, kind)}))
-
-
-def _side_data(picture: av.VideoFrame, kind: Type) -> bytes:
-    held: Any = picture.side_data  # typed by PyAV as if it held motion vectors only
-    found = held.get(kind)
-    return b"" if found is None else bytes(found)
+    return tuple(sorted({name for kind, name in DYNAMIC.items() if side_data_of(picture, kind)}))

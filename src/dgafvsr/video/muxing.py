@@ -22,10 +22,10 @@ from av.video.stream import VideoStream
 from dgafvsr.errors import OutputError
 from dgafvsr.video.atomic import PendingFile, writing_error
 from dgafvsr.video.encoding import Encoding
-from dgafvsr.video.folders import IMAGE_SUFFIXES
 from dgafvsr.video.frames import SourceInfo
 from dgafvsr.video.remux import StreamCopier
 from dgafvsr.video.spans import Span
+from dgafvsr.video.stream_plan import has_other_streams
 
 __all__ = ["FilmFile", "PictureTimes"]
 
@@ -121,7 +121,7 @@ class FilmFile:
             self.warnings.append(
                 f"the film starts before 0; all times are moved by {float(self.shift * self._info.time_base):.3f} s"
             )
-        if _has_more_than_pictures(self._info):
+        if has_other_streams(self._info):
             shift_seconds = self.shift * self._info.time_base - (self._span.start if self._span else 0)
             self._copier = StreamCopier(
                 self._info.path, self.container, pictures=stream, shift_seconds=shift_seconds, span=self._span
@@ -198,12 +198,6 @@ class FilmFile:
         if isinstance(error, OSError):
             return writing_error(self.target, error)
         return OutputError(f"{self.target} cannot be {deed}", got=error)
-
-
-def _has_more_than_pictures(info: SourceInfo) -> bool:
-    """Whether there may be something to copy; what only a look at the file tells (chapters, titles) counts too."""
-    is_film = info.path.is_file() and info.path.suffix.lower() not in IMAGE_SUFFIXES
-    return is_film or info.has_audio or bool(info.other_streams)
 
 
 def _timescales(container: OutputContainer, time_base: Fraction) -> dict[str, str]:

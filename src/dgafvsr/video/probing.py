@@ -9,7 +9,6 @@ from __future__ import annotations
 import struct
 from fractions import Fraction
 from pathlib import Path
-from typing import Any
 
 import av
 from av.container import InputContainer
@@ -23,6 +22,7 @@ from dgafvsr.video.completeness import find_tear
 from dgafvsr.video.decoding import PictureDecoder, indexed_frames
 from dgafvsr.video.frames import SourceInfo
 from dgafvsr.video.hdr import read_hdr, unsupported_side_data
+from dgafvsr.video.marks import read_marks, read_stereo, side_data_of
 
 __all__ = ["describe_tear", "open_container", "probe", "video_stream"]
 
@@ -144,6 +144,8 @@ def probe(path: Path, container: InputContainer, stream: VideoStream, decoder: P
         has_alpha=any(component.is_alpha for component in layout.components),
         hdr=read_hdr(first),
         dynamic_hdr=unsupported_side_data(first),
+        stereo=read_stereo(first, stream.metadata),
+        lost_marks=read_marks(first),
         audio_codecs=audio,
         other_streams=tuple(f"{each.type} stream {each.index}" for each in others),
     )
@@ -157,11 +159,10 @@ def _duration_seconds(container: InputContainer, stream: VideoStream) -> Fractio
 
 def _mirroring(picture: av.VideoFrame) -> tuple[int, ...] | None:
     """The display matrix if its determinant is negative: then no rotation says what it does."""
-    held: Any = picture.side_data  # typed by PyAV as if it held motion vectors only
-    data = held.get(Type.DISPLAYMATRIX)
-    if data is None or len(bytes(data)) < MATRIX.size:
+    data = side_data_of(picture, Type.DISPLAYMATRIX)
+    if len(data) < MATRIX.size:
         return None
-    matrix: tuple[int, ...] = MATRIX.unpack_from(bytes(data))
+    matrix: tuple[int, ...] = MATRIX.unpack_from(data)
     mirrors = matrix[0] * matrix[4] - matrix[1] * matrix[3] < 0
     return (*matrix[:6], 0, 0, matrix[8]) if mirrors else None
 

@@ -1,28 +1,26 @@
 """Streams that are carried over as they are: their packets are copied, not decoded.
 
 Sound, subtitles, attachments (fonts), chapters, and the metadata of the file and of each stream. Subtitles that are
-text are put into the container's own form of text where it does not hold theirs. What the container cannot hold is
-named with the reason.
+text are put into the container's own form of text where it does not hold theirs. What becomes of each stream, and which
+the container cannot hold, is decided by `stream_plan`.
 """
 
 from __future__ import annotations
 
-import io
 from collections.abc import Iterator
-from contextlib import suppress
 from fractions import Fraction
-from itertools import islice
 from pathlib import Path
 from typing import Any
 
-import av
 from av.container import InputContainer, OutputContainer
 from av.packet import Packet
-from av.stream import Disposition, Stream
+from av.stream import Stream
 from av.video.stream import VideoStream
 
+from dgafvsr.video.marks import STEREO_NOTE
 from dgafvsr.video.probing import open_container, video_stream
 from dgafvsr.video.spans import Span, SpanCutter
+from dgafvsr.video.stream_plan import COVERS, OWN_TEXT, StreamPlan, add_copy, name_of, plan_streams
 
 __all__ = ["StreamCopier"]
 
@@ -30,17 +28,9 @@ __all__ = ["StreamCopier"]
 FILE_NOTES = frozenset(
     ["major_brand", "minor_version", "compatible_brands", "encoder", "duration", "creation_time_utc"]
 )
-STREAM_NOTES = frozenset(["encoder", "vendor_id", "alpha_mode"])
+STREAM_NOTES = frozenset(["encoder", "vendor_id", "alpha_mode", STEREO_NOTE])
 STATISTICS = ("_STATISTICS", "BPS", "DURATION", "NUMBER_OF_")
-WITH_ATTACHMENTS = frozenset(["matroska"])
 WITH_CHAPTERS = frozenset(["matroska", "mov", "mp4", "webm"])
-# Subtitles that FFmpeg decodes to text, and each container's own.
-TEXT_CODECS = frozenset(["ass", "mov_text", "srt", "ssa", "subrip", "text", "webvtt"])
-OWN_TEXT = {"matroska": "subrip", "mov": "mov_text", "mp4": "mov_text", "webm": "webvtt"}
-COVERS = Disposition.attached_pic | Disposition.timed_thumbnails
-# AVI and WAV do not say which loudspeaker a channel belongs to; MP4 has to.
-LAYOUTS = {1: "mono", 2: "stereo"}
-HEAD_LENGTH = 512
 
 
 class StreamCopier:
@@ -75,12 +65,9 @@ class StreamCopier:
         self._targets: dict[int, Stream] = {}
         self._converted: set[int] = set()
         self.warnings: list[str] = []
-        self._heads = _first_packets(source)
-        film = video_stream(self._container, source)
-        _copy_notes(film, pictures)
-        for stream in self._container.streams:
-            if stream.index != film.index:
-                self._adopt(stream)
+        _copy_notes(video_stream(self._container, source), pictures)
+        for plan in plan_streams(source, self._kind):
+            self._adopt(self._container.streams[plan.index], plan)
         self._copy_chapters(self._container)
         output.metadata.update(
             {key: value for key, value in self._container.metadata.items() if key.lower() not in FILE_NOTES}
@@ -88,53 +75,30 @@ class StreamCopier:
         self._packets = self._demux()
         self._held = next(self._packets, None)
 
-    def _adopt(self, stream: Any) -> None:
-        reason = self._refusal(stream)
-        if reason is not None and self._is_text(stream):
-            self._convert(stream)
-            return
-        if reason is not None:
-            self.warnings.append(f"{_name(stream)} is left out: {reason}")
-            return
-        if stream.type == "attachment":
+    def _adopt(self, stream: Any, plan: StreamPlan) -> None:
+        if plan.note is not None:
+            self.warnings.append(plan.note)
+        if plan.deed == "attach":
             self._output.add_attachment(
                 stream.name or f"attachment{stream.index}", stream.mimetype or "application/octet-stream", stream.data
             )
-            return
-        target = _add_copy(self._output, stream)
-        _copy_notes(stream, target)
-        self._targets[stream.index] = target
-
-    def _is_text(self, stream: Any) -> bool:
-        known = stream.type == "subtitle" and stream.codec_context is not None
-        return known and stream.codec_context.name in TEXT_CODECS and self._kind in OWN_TEXT
+        elif plan.deed == "convert":
+            self._convert(stream)
+        elif plan.deed == "copy":
+            # A part is cut so that nothing lies before 0.
+            hidden = Fraction(0) if self._span is not None else -(plan.first_seconds + self._shift)
+            target = add_copy(self._output, stream, delay_seconds=hidden)
+            _copy_notes(stream, target)
+            self._targets[stream.index] = target
 
     def _convert(self, stream: Any) -> None:
-        own = OWN_TEXT[self._kind]
         stream.codec_context.open(strict=False)
-        target: Any = self._output.add_stream(own)
+        target: Any = self._output.add_stream(OWN_TEXT[self._kind])
         target.time_base = target.codec_context.time_base = stream.time_base
         target.codec_context.subtitle_header = stream.codec_context.subtitle_header
         _copy_notes(stream, target)
         self._targets[stream.index] = target
         self._converted.add(stream.index)
-        self.warnings.append(f"{_name(stream)} is kept as {own}; its styling may be lost")
-
-    def _refusal(self, stream: Any) -> str | None:
-        """Why the output cannot hold the stream, None if it can."""
-        if stream.type == "attachment":
-            return None if self._kind in WITH_ATTACHMENTS else f"{self._kind} holds no attachments"
-        if stream.type == "video":
-            return (
-                "it is a cover picture" if stream.disposition & COVERS else "only the first stream of pictures is kept"
-            )
-        if stream.type not in ("audio", "subtitle"):
-            return "its packets mean something to the source's container only"
-        if stream.codec_context is None:
-            return "its codec is unknown"
-        if _can_hold(self._kind, stream, self._heads.get(stream.index)):
-            return None
-        return f"{self._kind} does not hold {stream.codec_context.name}"
 
     def _copy_chapters(self, source: InputContainer) -> None:
         chapters = [chapter for chapter in source.chapters() if self._cut_chapter(chapter)]
@@ -206,7 +170,7 @@ class StreamCopier:
         """One sentence for each stream that could not be cut where the part begins; complete when all is copied."""
         if self._cutter is None:
             return ()
-        names = {stream.index: _name(stream) for stream in self._container.streams}
+        names = {stream.index: name_of(stream) for stream in self._container.streams}
         late = (
             f"{names[index]} begins {float(seconds):.3f} s after the first frame: {self._kind} cannot begin inside a "
             "packet of sound; .mp4 and .mov can"
@@ -223,11 +187,6 @@ class StreamCopier:
         self._container.close()
 
 
-def _name(stream: Any) -> str:
-    codec = stream.codec_context.name if stream.codec_context is not None else (stream.name or "unknown codec")
-    return f"{stream.type} stream {stream.index} ({codec})"
-
-
 def _copy_notes(source: Any, target: Any) -> None:
     """Language, title, default and forced marks, and what else is said of a stream."""
     target.disposition = source.disposition & ~COVERS
@@ -238,41 +197,3 @@ def _copy_notes(source: Any, target: Any) -> None:
             if key.lower() not in STREAM_NOTES and not key.startswith(STATISTICS)
         }
     )
-
-
-def _add_copy(container: OutputContainer, stream: Any) -> Stream:
-    target: Any = container.add_stream_from_template(stream)
-    target.time_base = stream.time_base
-    if stream.type == "audio" and stream.layout.name.endswith(" channels") and stream.channels in LAYOUTS:
-        target.codec_context.layout = LAYOUTS[stream.channels]
-    added: Stream = target
-    return added
-
-
-def _first_packets(source: Path) -> dict[int, Packet[Stream]]:
-    """A packet of each stream that has one near the file's start, by the stream's index."""
-    found: dict[int, Packet[Stream]] = {}
-    with open_container(source) as container, suppress(av.FFmpegError):
-        for packet in islice(container.demux(), HEAD_LENGTH):
-            if packet.size and packet.dts is not None:
-                found.setdefault(packet.stream_index, packet)
-    return found
-
-
-def _can_hold(container_format: str, stream: Stream, packet: Packet[Stream] | None = None) -> bool:
-    """Whether the container takes the stream, found by writing it with at most one packet into memory.
-
-    Some containers take the header of a stream, and even its packets, and refuse only when the file is finished.
-    """
-    try:
-        with av.open(io.BytesIO(), mode="w", format=container_format) as trial:
-            target = _add_copy(trial, stream)
-            trial.start_encoding()
-            if packet is not None:
-                again = Packet(bytes(packet))
-                again.time_base, again.duration, again.stream = packet.time_base, packet.duration, target
-                again.pts = again.dts = 0
-                trial.mux(again)
-    except (av.FFmpegError, ValueError):
-        return False
-    return True

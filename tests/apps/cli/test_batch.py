@@ -3,6 +3,7 @@
 import inspect
 import io
 import json
+from pathlib import Path
 
 import pytest
 from rich.console import Console
@@ -191,3 +192,12 @@ def test_bars_follow_the_films_and_the_table_tells_the_rest(tmp_path):
     lines = plain.file.getvalue()
     for words in ("a.mp4", "88x72", "failed (2 attempts)", "broken [b]", "1 done, 1 failed in 3.0 s"):
         assert words in lines
+
+
+def test_paths_are_said_once_and_from_here(pipeline, folder, capsys, monkeypatch):
+    monkeypatch.chdir(folder.parent)
+    (folder / "c.avi").write_text("no film")
+    assert batch_of(folder, "--retries", "0") == 1
+    printed = capsys.readouterr()
+    assert f"[1/2] done  {Path('in', 'a.mp4')}  " in printed.err
+    assert printed.out.count(str(folder / "c.avi")) == 1

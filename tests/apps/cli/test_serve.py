@@ -1,4 +1,5 @@
 import inspect
+import socket
 import subprocess
 import sys
 
@@ -28,7 +29,10 @@ def failure(capsys, *options):
     ("options", "words"),
     [
         (["--host", "0.0.0.0"], ["0.0.0.0", "no password", "--password", "DGAFVSR_PASSWORD"]),
+        (["--host", "0.0.0.0", "--password", ""], ["no password"]),
         (["--host", "0.0.0.0", "--password", "short"], ["password is too short"]),
+        (["--password", "short"], ["password is too short"]),
+        (["--password", 9 * " "], ["password is too short"]),
         (["--port", "99999"], ["port", "99999"]),
         (["--keep-days", "0"], ["days"]),
         (["--max-upload-mb", "0"], ["upload size"]),
@@ -88,3 +92,30 @@ def test_help_imports_neither_gradio_nor_torch():
         "sys.exit(code or any(name in sys.modules for name in ('torch', 'gradio', 'fastapi')))"
     )
     assert subprocess.run([sys.executable, "-c", check], capture_output=True, timeout=120).returncode == 0
+
+
+@pytest.mark.parametrize(("found", "said"), [(True, ""), (False, "note: no browser was found on this machine; open ")])
+def test_open_without_a_browser_says_the_address_and_serves_on(monkeypatch, capsys, tmp_path, found, said):
+    address, opened = "http://127.0.0.1:7860/", []
+    monkeypatch.setattr("dgafvsr.apps.web.serving.serve", lambda *_, on_ready, **__: on_ready(address))
+    monkeypatch.setattr("dgafvsr.apps.web.browser.open_page", lambda address: opened.append(address) or found)
+    words = ["serve", "--data", str(tmp_path / "data")]
+    assert run(words) == 0
+    assert opened == []
+    capsys.readouterr()
+    assert run([*words, "--open"]) == 0
+    printed = capsys.readouterr()
+    assert opened == [address]
+    assert f"Serving {address}" in printed.out
+    assert printed.err == (f"{said}{address} in one\n" if said else "")
+
+
+def test_port_in_use_is_one_line_and_exit_2(capsys, tmp_path):
+    with socket.socket() as other:
+        other.bind(("127.0.0.1", 0))
+        other.listen()
+        port = other.getsockname()[1]
+        code, line = failure(capsys, "--port", str(port), "--data", str(tmp_path / "data"))
+    assert code == 2
+    assert f"Another program uses port {port}" in line
+    assert not (tmp_path / "data").exists()

@@ -9,11 +9,13 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
+import dgafvsr.pipeline
 from dgafvsr.apps.cli.main import run
 from dgafvsr.apps.cli.upscale import upscale
 from dgafvsr.jobs.settings import UpscaleSettings
 from tests import factories
 from tests.apps.cli import films
+from tests.video.films import pictures, write_film
 
 
 def failure(capsys, tmp_path, *arguments):
@@ -375,3 +377,22 @@ def test_help_ends_with_the_exit_codes(capsys):
     text = " ".join(capsys.readouterr().out.split())
     for code in ("0 done", "2 wrong usage", "4 too little memory or disk", "130 interrupted"):
         assert code in text
+
+
+def test_what_the_output_cannot_hold_is_named_before_the_work_begins_and_only_once(tmp_path, capsys, monkeypatch):
+    film = write_film(tmp_path / "in.mkv", pictures(3), sound_seconds=0.1)
+    said = []
+
+    class Looking(films.EnlargingPipeline):
+        def from_pretrained(self, *names, **options):
+            said.append(capsys.readouterr().err)
+            return super().from_pretrained(*names, **options)
+
+    monkeypatch.setattr(dgafvsr.pipeline, "DGAFVSRPipeline", Looking())
+    options = ["--encoder-option", "preset=12", "--json"]
+    assert run(["upscale", str(film), str(tmp_path / "out.webm"), *options]) == 0
+    lost = "audio stream 1 (aac) is left out: webm does not hold aac"
+    printed = capsys.readouterr()
+    assert said == [f"note: {lost}\n"]
+    assert printed.err == ""
+    assert json.loads(printed.out)["warnings"] == [lost]

@@ -2,6 +2,7 @@
 
 import shutil
 from contextlib import contextmanager
+from dataclasses import replace
 
 import av
 import pytest
@@ -143,6 +144,20 @@ def test_past_jobs_are_chosen_and_deleted(browser, tmp_path):
         page.wait_for_function("document.querySelectorAll('#gallery button img').length == 1")
     with Workshop(tmp_path / "data") as shop:
         assert [job.kind for job in shop.store.jobs()] == ["full"]
+
+
+def test_failed_job_starts_over(browser, tmp_path):
+    with Workshop(tmp_path / "data") as shop:
+        job = shop.desk.submit(shop.film(tmp_path, frames=3).id, "full", choice())
+        job = shop.until(job, "done")
+        shop.store.save(replace(job, state="failed", message="It was begun with another model; press Start over."))
+    with served(tmp_path / "data") as address, visit(browser, address) as page:
+        wait_for_job(page, "failed")
+        assert page.is_visible("#resume")
+        page.click("#anew")
+        wait_for_job(page, "done")
+        assert page.is_hidden("#anew")
+        assert download(page, tmp_path) == ("clip_x4.mp4", 384, 224, 3)
 
 
 def test_hostile_uploads_get_a_clear_message(browser, tmp_path):

@@ -1,4 +1,5 @@
 import threading
+from dataclasses import replace
 
 import pytest
 
@@ -189,3 +190,23 @@ def test_preview_of_a_long_film_is_two_seconds(shop):
         options = shop.desk.submit(film.id, "preview", choice(start=start, stop=stop)).options
         assert (options.start_seconds, options.stop_seconds) == made
         shop.queue.cancel(shop.store.jobs()[0].id)
+
+
+def test_failed_job_starts_over_without_what_was_finished(shop, hand):
+    job = submit(shop)
+    hand.begun.acquire()
+    shop.store.work_of(job).mkdir()
+    (shop.store.shown_of(job) / "clip_x4.mp4").touch()
+    with pytest.raises(UsageError, match="cannot be gone on with"):
+        shop.queue.resume(job.id, anew=True)
+    assert shop.store.work_of(job).exists()
+    shop.store.save(replace(shop.store.job(job.id), output="clip_x4.mp4", warnings=("old",)))
+    shop.queue.cancel(job.id)
+    shop.until(job, "stopped")
+    again = shop.queue.resume(job.id, anew=True)
+    assert (again.state, again.output, again.warnings) == ("waiting", None, ())
+    assert not shop.store.work_of(job).exists()
+    assert list(shop.store.shown_of(job).iterdir()) == []
+    hand.begun.acquire()
+    hand.go.release()
+    assert shop.until(job, "done").message == ""

@@ -1,9 +1,18 @@
-import av
-import pytest
+import time
+from dataclasses import replace
 
+import av
+import numpy as np
+import pytest
+from PIL import Image
+
+from dgafvsr.apps.web import running
 from dgafvsr.apps.web.comparison import pick
+from dgafvsr.apps.web.running import settings_of
+from dgafvsr.video.reader import open_source
 from tests.apps.web import standins
-from tests.apps.web.standins import Workshop, choice
+from tests.apps.web.standins import Workshop, arrived, choice
+from tests.video.films import pictures, write_film
 
 
 def size_of(path):
@@ -31,9 +40,6 @@ def test_full_job_makes_the_film_and_shows_it_beside_its_source(tmp_path):
 
 
 def test_part_is_compared_with_the_same_part_of_the_source(tmp_path):
-    import numpy as np
-    from PIL import Image
-
     with Workshop(tmp_path / "data") as shop:
         film = shop.film(tmp_path)
         job = shop.until(shop.desk.submit(film.id, "preview", choice(start=0.16, stop=0.28)), "done", "failed")
@@ -100,3 +106,50 @@ def test_job_that_fails_says_why_without_naming_folders(tmp_path):
 )
 def test_pictures_are_spread_over_the_film(count, picked):
     assert pick(count) == picked
+
+
+def test_job_that_was_begun_with_another_model_says_so_and_can_start_over(tmp_path, monkeypatch):
+    monkeypatch.setattr(running, "settings_of", lambda *given: replace(settings_of(*given), window=4, overlap=1))
+    with Workshop(tmp_path / "data") as shop:
+        shop.pipeline.seconds = 0.05
+        film = shop.film(tmp_path)
+        job = shop.desk.submit(film.id, "full", choice())
+        while not list(shop.store.work_of(job).glob("windows/*.json")):
+            assert shop.store.job(job.id).state in ("waiting", "running")
+            time.sleep(0.01)
+        shop.queue.cancel(job.id)
+        shop.until(job, "stopped")
+    with Workshop(tmp_path / "data") as shop:
+        shop.pipeline.config = {"name": "another"}
+        shop.queue.resume(job.id)
+        failed = shop.until(job, "done", "failed")
+        assert failed.state == "failed"
+        assert "was begun with another model" in failed.message
+        assert "or press Start over" in failed.message
+        assert "--restart" not in failed.message
+        shop.queue.resume(job.id, anew=True)
+        assert shop.until(job, "done", "failed").state == "done"
+        assert size_of(shop.desk.result(shop.store.job(job.id))) == (384, 224, standins.FRAMES)
+
+
+@pytest.mark.parametrize("mark", [{"rotation": 90}, {"mirrored": True}])
+def test_marked_film_is_shown_upright_everywhere(tmp_path, mark):
+    frames = pictures(3)
+    upright = frames[:, :, ::-1] if "mirrored" in mark else np.rot90(frames, 1, axes=(1, 2))
+    height, width = upright.shape[1:3]
+    with Workshop(tmp_path / "data") as shop:
+        marked = write_film(tmp_path / "clip.mp4", frames, options={"crf": "0"}, pixel_format="yuv444p", **mark)
+        film = shop.desk.take(arrived(shop.folder, marked))
+        assert dict(film.facts)["Size"].startswith(f"{width} x {height} pixels, ")
+        with Image.open(shop.desk.thumbnail(film)) as first:
+            assert np.abs(np.asarray(first, float) - upright[0]).mean() < 12
+        job = shop.until(shop.desk.submit(film.id, "full", choice()), "done", "failed")
+        assert job.message == ""
+        assert size_of(shop.desk.split(job)) == (4 * width, 4 * height, 3)
+        large = upright[0].repeat(4, axis=0).repeat(4, axis=1)
+        for path in shop.desk.pair(job, 0):
+            assert np.abs(np.asarray(Image.open(path), float) - large).mean() < 12, path.name
+        with open_source(shop.desk.split(job)) as split:
+            assert (split.info.rotation, split.info.mirroring) == (0, None)
+            low = slice(height, None)  # below the labels
+            assert np.abs(next(iter(split)).pixels[low].astype(float) - large[low]).mean() < 12

@@ -95,7 +95,8 @@ def test_nothing_outside_the_folder_can_be_read_or_written(tmp_path):
 
 def test_password_closes_everything_but_the_way_in(tmp_path):
     pytest.importorskip("gradio")
-    with served(tmp_path / "data", password=PASSWORD) as address:
+    with served(tmp_path / "data", "--host", "0.0.0.0", password=PASSWORD) as address:
+        assert address.startswith("http://localhost:"), "no browser opens 0.0.0.0"
         for path in ("/config", "/gradio_api/info", "/gradio_api/queue/data", f"/gradio_api/file={tmp_path}/data/lock"):
             assert status_of(address, path) == 401, path
         assert upload(address, "a.mp4", b"x")[0] == 401

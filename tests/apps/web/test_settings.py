@@ -2,7 +2,7 @@ from pathlib import Path
 
 import pytest
 
-from dgafvsr.apps.web.settings import ServerSettings, default_data_folder, is_loopback
+from dgafvsr.apps.web.settings import ServerSettings, default_data_folder, is_loopback, is_wildcard
 from dgafvsr.errors import UsageError
 
 
@@ -22,6 +22,14 @@ from dgafvsr.errors import UsageError
 )
 def test_loopback_is_told_from_the_rest(host, local):
     assert is_loopback(host) is local
+
+
+@pytest.mark.parametrize(
+    ("host", "all_addresses"),
+    [("0.0.0.0", True), ("::", True), ("127.0.0.1", False), ("192.168.1.5", False), ("localhost", False)],
+)
+def test_wildcard_is_told_from_addresses(host, all_addresses):
+    assert is_wildcard(host) is all_addresses
 
 
 @pytest.mark.parametrize("host", ["0.0.0.0", "192.168.1.5", "studio.example.org"])

@@ -32,6 +32,7 @@ from dgafvsr.apps.cli.upscale_settings import (
     encoder_of,
     frame_rate_of,
     limits_of,
+    lockstep_of,
     part_of,
     size_of,
     tile_of,
@@ -149,6 +150,7 @@ def batch(
     overlap: options.OverlapOption = 4,
     tile: options.TileOption = "auto",
     tile_overlap: options.TileOverlapOption = 16,
+    lockstep: options.LockstepOption = "auto",
     guidance: options.GuidanceOption = True,
     preset: PresetOption = None,
     solver: SolverOption = None,
@@ -198,6 +200,7 @@ def batch(
         overlap=overlap,
         tile=tile_of(tile),
         tile_overlap=tile_overlap,
+        lockstep=lockstep_of(lockstep),
         guided=guidance,
         quality=preset_of(preset),
         sampling=sampling_of(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
@@ -61,7 +62,7 @@ class BatchView:
         self._progress.update(self._all, completed=done, note=f"{self._ended}/{self._files} films")
 
     def _say(self, place: str, result: BatchResult, what: str) -> None:
-        line = f"[{place}/{self._files}] {what}  {result.file.source}  {result.seconds:.1f} s"
+        line = f"[{place}/{self._files}] {what}  {_shown(result.file.source)}  {result.seconds:.1f} s"
         style = COLORS.get(result.status)
         self._console.print(line, style=style, markup=False, highlight=False, soft_wrap=True)
 
@@ -114,9 +115,17 @@ def show_table(report: BatchReport, facts: Mapping[str, Any], console: Console |
     console.print(table)
     for each in facts["files"]:
         if each["error"] is not None:
-            console.print(f"{each['input']}: {each['error']['message']}", markup=False, highlight=False, soft_wrap=True)
+            message = each["error"]["message"]
+            named = message if each["input"] in message else f"{each['input']}: {message}"
+            console.print(named, markup=False, highlight=False, soft_wrap=True)
     counts = [f"{facts[name]} {name.replace('_', ' ')}" for name in COUNTED if facts[name]]
     console.print(f"{', '.join(counts)} in {report.seconds:.1f} s; {facts['output']}", highlight=False, soft_wrap=True)
+
+
+def _shown(path: Path) -> Path:
+    """The path, from the folder that the user is in if it lies there."""
+    here = Path.cwd()
+    return path.relative_to(here) if path.is_relative_to(here) else path
 
 
 COUNTED = ("done", "skipped", "refused", "failed", "interrupted", "not_started")

@@ -24,6 +24,9 @@ def serve(
         ),
     ] = "127.0.0.1",
     port: Annotated[int, typer.Option(metavar="N", rich_help_panel=ADDRESS, help="0 takes any that is free.")] = 7860,
+    open_page: Annotated[
+        bool, typer.Option("--open", rich_help_panel=ADDRESS, help="Open the page in this machine's browser.")
+    ] = False,
     password: Annotated[
         str | None,
         typer.Option(
@@ -77,9 +80,10 @@ def serve(
     from the page.
     """
     from dgafvsr.apps.cli.devices import check_flow, choose_device, choose_dtype
+    from dgafvsr.apps.web import browser
     from dgafvsr.apps.web.serving import check_gradio
     from dgafvsr.apps.web.serving import serve as serve_app
-    from dgafvsr.apps.web.settings import ServerSettings, default_data_folder
+    from dgafvsr.apps.web.settings import ServerSettings, default_data_folder, is_wildcard
     from dgafvsr.interruption import stop_on_signals
     from dgafvsr.video.limits import InputLimits
 
@@ -105,7 +109,11 @@ def serve(
 
     def ready(address: str) -> None:
         typer.echo(f"Serving {address} - open it in a browser; Ctrl-C stops, unfinished jobs can be resumed later.")
+        if is_wildcard(host):
+            typer.echo("From other machines, open it by the name or address of this one instead of localhost.")
         typer.echo(f"Everything is kept in {settings.data}.")
+        if open_page and not browser.open_page(address):
+            typer.echo(f"note: no browser was found on this machine; open {address} in one", err=True)
 
     with stop_on_signals() as wants_stop:
         serve_app(settings, load, wants_stop=wants_stop, on_ready=ready)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any, cast
 
 import typer
@@ -27,6 +27,7 @@ from dgafvsr.apps.cli.upscale_settings import (
     encoder_of,
     frame_rate_of,
     limits_of,
+    lockstep_of,
     part_of,
     size_of,
     tile_of,
@@ -36,6 +37,7 @@ from dgafvsr.apps.cli.upscale_settings import (
 if TYPE_CHECKING:
     import torch
 
+    from dgafvsr.jobs.settings import UpscaleSettings
     from dgafvsr.jobs.upscale import UpscaleSummary
     from dgafvsr.models.execution import Execution
     from dgafvsr.pipeline import DGAFVSRPipeline
@@ -58,6 +60,7 @@ def upscale(
     overlap: options.OverlapOption = 4,
     tile: options.TileOption = "auto",
     tile_overlap: options.TileOverlapOption = 16,
+    lockstep: options.LockstepOption = "auto",
     guidance: options.GuidanceOption = True,
     preset: PresetOption = None,
     solver: SolverOption = None,
@@ -112,6 +115,7 @@ def upscale(
         overlap=overlap,
         tile=tile_of(tile),
         tile_overlap=tile_overlap,
+        lockstep=lockstep_of(lockstep),
         guided=guidance,
         quality=preset_of(preset),
         sampling=sampling_of(
@@ -154,21 +158,50 @@ def upscale(
             pipeline.execution = compiled_where_possible(place)
         return pipeline
 
-    upscaler = _ModelOnDemand(load, place)
+    said = list[str]()
+
+    def foretell() -> None:
+        said.extend(_foreseen_losses(source, target, settings))
+        _say(said)
+
+    upscaler = _ModelOnDemand(load, place, foretell)
     with UpscaleBar("upscaling") as bar, stop_on_signals() as wants_stop:
         summary = upscale_file(source, target, upscaler, settings, bar, wants_stop=wants_stop)
-    for warning in summary.warnings:
-        typer.echo(f"note: {warning}", err=True)
+    _say(warning for warning in summary.warnings if warning not in said)
     kind = str(weights).removeprefix("torch.")
     show = upscale_json.show_summary if as_json else _show
     show(summary, dtype=kind, loading_seconds=upscaler.loading_seconds)
 
 
-class _ModelOnDemand:
-    """A pipeline that is loaded when the job first needs it: after input and output have been found usable."""
+def _foreseen_losses(source: str, target: str, settings: UpscaleSettings) -> tuple[str, ...]:
+    """What the output will not hold, as far as it is known now, one sentence each."""
+    from dgafvsr.jobs.outputs import plan_output
+    from dgafvsr.jobs.upscale import open_film
+    from dgafvsr.video.stream_plan import foreseen_losses
 
-    def __init__(self, load: Callable[[], DGAFVSRPipeline], device: torch.device) -> None:
-        self._load, self.device = load, device
+    with open_film(source, settings) as film:
+        output = plan_output(target, film.info, settings)
+    return (*output.notes, *foreseen_losses(output.info, output.encoding))
+
+
+def _say(notes: Iterable[str]) -> None:
+    for note in notes:
+        typer.echo(f"note: {note}", err=True)
+
+
+class _ModelOnDemand:
+    """A pipeline that is loaded when the job first needs it: after input and output have been found usable.
+
+    Args:
+        load: loads it.
+        device: where it will be.
+        foretell: called before: now the work begins.
+    """
+
+    def __init__(
+        self, load: Callable[[], DGAFVSRPipeline], device: torch.device, foretell: Callable[[], object]
+    ) -> None:
+        self._load, self.device, self._foretell = load, device, foretell
         self._pipeline: DGAFVSRPipeline | None = None
         self.loading_seconds = 0.0
 
@@ -198,6 +231,7 @@ class _ModelOnDemand:
 
     def _loaded(self) -> DGAFVSRPipeline:
         if self._pipeline is None:
+            self._foretell()
             started = time.perf_counter()
             self._pipeline = self._load()
             self.loading_seconds = time.perf_counter() - started

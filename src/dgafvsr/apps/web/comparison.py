@@ -20,6 +20,7 @@ from dgafvsr.errors import InterruptionError
 from dgafvsr.interruption import Wish
 from dgafvsr.jobs.compare import CompareSettings, compare_films
 from dgafvsr.video.codecs import EncoderSettings
+from dgafvsr.video.color import at_depth
 from dgafvsr.video.frames import Frame
 from dgafvsr.video.reader import VideoReader
 from dgafvsr.video.writer import open_sink
@@ -60,7 +61,7 @@ def compare_result(
 
     cut, result = shown / CUT, shown / job.output
     try:
-        rotation = _cut(job, source, film, cut, wants_stop)
+        _cut(job, source, film, cut, wants_stop)
         compare_films(
             cut,
             result,
@@ -68,26 +69,23 @@ def compare_result(
             CompareSettings(layout="split", labels=("before", "after"), overwrite=True),
             listen,
         )
-        return replace(job, split=SPLIT, moments=_save_pictures(cut, result, rotation, shown))
+        return replace(job, split=SPLIT, moments=_save_pictures(cut, result, shown))
     finally:
         cut.unlink(missing_ok=True)
 
 
-def _cut(job: Job, source: Path, film: Film, target: Path, wants_stop: Wish) -> int:
-    """The rotation of the film, whose part, or beginning, is now in `target`: 8 bits, without loss, without sound."""
+def _cut(job: Job, source: Path, film: Film, target: Path, wants_stop: Wish) -> None:
+    """Put the job's part of the film, or its beginning, into `target`: 8 bits, without loss, without sound."""
     reader = VideoReader(source, deinterlace=film.interlaced)
     part = job.part
     frames: Iterator[Frame] = iter(reader) if part is None else part.take(reader).frames
     most = max(1, round(COMPARED_SECONDS * reader.info.frame_rate))
-    info = replace(
-        reader.info, path=target.parent, bit_depth=8, has_alpha=False, rotation=0, audio_codecs=(), other_streams=()
-    )
+    info = replace(reader.info, path=target.parent, bit_depth=8, has_alpha=False, audio_codecs=(), other_streams=())
     with open_sink(target, info, EncoderSettings(codec="ffv1"), overwrite=True) as sink:
         for frame in islice(frames, most):
             if wants_stop():
                 raise InterruptionError("The comparison was stopped")
-            sink.write(frame.with_pixels(picture_of(frame, 0)))
-    return reader.info.rotation
+            sink.write(frame.with_pixels(at_depth(frame.pixels, 8)))
 
 
 def pick(count: int) -> tuple[int, ...]:
@@ -101,7 +99,7 @@ def picture_names(index: int) -> tuple[str, str]:
     return f"{index}_before.png", f"{index}_after.png"
 
 
-def _save_pictures(cut: Path, result: Path, rotation: int, shown: Path) -> tuple[float, ...]:
+def _save_pictures(cut: Path, result: Path, shown: Path) -> tuple[float, ...]:
     """The moments, in seconds, whose pictures are now in `shown`; those before are enlarged by a bicubic filter."""
     before, after = VideoReader(cut), VideoReader(result)
     count = before.info.frame_count or sum(1 for _ in before)
@@ -110,8 +108,8 @@ def _save_pictures(cut: Path, result: Path, rotation: int, shown: Path) -> tuple
     for index, (small, large) in enumerate(zip(before, after, strict=False)):
         first = first or small
         if index in chosen:
-            after_picture = Image.fromarray(picture_of(large, rotation))
-            before_picture = Image.fromarray(picture_of(small, rotation))
+            after_picture = Image.fromarray(picture_of(large, after.info))
+            before_picture = Image.fromarray(picture_of(small, before.info))
             names = picture_names(len(moments))
             before_picture.resize(after_picture.size, Image.Resampling.BICUBIC).save(shown / names[0])
             after_picture.save(shown / names[1])

@@ -21,6 +21,8 @@ Run = Callable[[Job, Callable[[JobProgress], None], Wish], Job]
 """Does a job: takes it, whom to tell how far it is, and whether somebody wants it to stop; gives back the job with what
 came of it. Raises InterruptionError when it stops."""
 STARTING = JobProgress(phase="Starting")
+RESTART = "start over with --restart", "press Start over"
+"""What the command line advises, and what the page does."""
 
 
 class JobQueue:
@@ -87,8 +89,12 @@ class JobQueue:
             self._enqueue(self._store.save(job))
         return job
 
-    def resume(self, job_id: str) -> Job:
-        """The job that now waits for its turn again; what is finished of it is kept.
+    def resume(self, job_id: str, *, anew: bool = False) -> Job:
+        """The job that now waits for its turn again.
+
+        Args:
+            job_id: of the job.
+            anew: throw away what is finished of it, which is kept otherwise.
 
         Raises:
             InputError: the job or its film is gone.
@@ -102,6 +108,8 @@ class JobQueue:
             if not job.resumable:
                 raise UsageError("The job cannot be gone on with", got=job.state, expected="one that was stopped")
             self._check_room()
+            if anew:
+                job = self._store.emptied(job)
             job = self._store.save(replace(job, state="waiting", message=""))
             self._enqueue(job)
         return job
@@ -177,7 +185,7 @@ class JobQueue:
             who = "The server was stopped" if self._closing else "Cancelled"
             state, message = "stopped", f"{who}; what is finished is kept"
         except DGAFVSRError as error:
-            state, message = "failed", self._store.folder.plain(str(error))
+            state, message = "failed", self._store.folder.plain(str(error)).replace(*RESTART)
         except Exception as error:  # the queue outlives every job
             logging.getLogger(__name__).exception("job %s", job.id)
             state, message = "failed", f"Internal error ({type(error).__name__}); the server's log says where"

@@ -21,7 +21,7 @@ STYLE = Path(__file__).with_name("style.css")
 REFRESH_SECONDS = 1.0
 HEAD = (
     "<h1>DGAF-VSR</h1><p>Video super-resolution: up to four times as wide and high, with detail that stays in place "
-    "from frame to frame. Everything happens on this machine.</p>"
+    "from frame to frame. Nothing leaves the machine that serves this page.</p>"
 )
 QUALITIES = [(name.capitalize(), name) for name in get_args(Quality)]
 Updates = dict[Any, Any]
@@ -71,22 +71,23 @@ class _Page:
                 self._make_controls()
             with gr.Column(scale=7, min_width=420):
                 self._make_result()
-        gr.HTML('<div class="step">Your videos</div>', padding=False)
-        self.gallery = gr.Gallery(
-            show_label=False,
-            columns=5,
-            height="auto",
-            allow_preview=False,
-            interactive=False,
-            object_fit="contain",
-            elem_id="gallery",
-            buttons=[],
-        )
+        with gr.Column(visible=False) as self.past:
+            gr.HTML('<div class="step">Your videos</div>', padding=False)
+            self.gallery = gr.Gallery(
+                show_label=False,
+                columns=5,
+                height="auto",
+                allow_preview=False,
+                interactive=False,
+                object_fit="contain",
+                elem_id="gallery",
+                buttons=[],
+            )
         self.timer = gr.Timer(REFRESH_SECONDS)
 
     def _make_controls(self) -> None:
         gr.HTML('<div class="step"><b>1</b>Choose a video</div>', padding=False)
-        self.upload = gr.File(label="Drop a video here, or click", height=120, elem_id="upload")
+        self.upload = gr.File(label="Drop a video here, or click", show_label=False, height=120, elem_id="upload")
         self.notice = gr.HTML(elem_id="notice", padding=False)
         self.film = gr.HTML(elem_id="film", padding=False)
         with gr.Column(visible=False, elem_id="options") as self.options:
@@ -117,6 +118,7 @@ class _Page:
         with gr.Row():
             self.cancel = gr.Button("Cancel", visible=False, elem_id="cancel")
             self.resume = gr.Button("Resume", visible=False, variant="primary", elem_id="resume")
+            self.anew = gr.Button("Start over", visible=False, elem_id="anew")
             self.download = gr.DownloadButton("Download", visible=False, variant="primary", elem_id="download")
             self.delete = gr.Button("Delete", visible=False, elem_id="delete")
             self.really = gr.Button("Yes, delete it", visible=False, variant="stop", elem_id="really")
@@ -141,8 +143,8 @@ class _Page:
         choices = [self.start, self.stop, self.quality, self.scale, self.format, self.seed]
         everything = [
             *known, self.listed, self.upload, self.notice, self.film, self.options, self.start, self.stop, self.job,
-            self.cancel, self.resume, self.download, self.delete, self.really, self.keep, self.result, self.pair,
-            self.moment, self.split, self.gallery,
+            self.cancel, self.resume, self.anew, self.download, self.delete, self.really, self.keep, self.result,
+            self.pair, self.moment, self.split, self.past, self.gallery,
         ]  # fmt: skip
         quiet: dict[str, Any] = {"show_progress": "hidden", "api_visibility": "private"}
         taking = {**quiet, "show_progress": "full", "concurrency_limit": 4}
@@ -155,6 +157,7 @@ class _Page:
         self.full.click(self._submitter("full"), [*known, *choices], everything, **quiet)
         self.cancel.click(self._changer(desk_cancel), known, everything, **quiet)
         self.resume.click(self._changer(desk_resume), known, everything, **quiet)
+        self.anew.click(self._changer(desk_start_over), known, everything, **quiet)
         self.really.click(self._changer(desk_remove), known, everything, **quiet)
         self.delete.click(lambda: self._asking(True), None, [self.delete, self.really, self.keep], **quiet)
         self.keep.click(lambda: self._asking(False), None, [self.delete, self.really, self.keep], **quiet)
@@ -259,6 +262,7 @@ class _Page:
         return {
             self.cancel: gr.update(visible=job is not None and job.active),
             self.resume: gr.update(visible=job is not None and job.resumable),
+            self.anew: gr.update(visible=job is not None and job.state == "failed"),
             self.download: gr.update(visible=result is not None, value=None if result is None else str(result)),
             self.delete: gr.update(visible=finished),
             self.really: gr.update(visible=False),
@@ -273,6 +277,7 @@ class _Page:
         pictures = [(job, self._desk.picture(job)) for job in jobs]
         listed = [(job, picture) for job, picture in pictures if picture is not None]
         return {
+            self.past: gr.update(visible=bool(listed)),
             self.gallery: gr.update(value=[(str(picture), views.caption(job)) for job, picture in listed]),
             self.listed: tuple(job.id for job, _ in listed),
         }
@@ -286,6 +291,11 @@ def desk_cancel(desk: Desk, job_id: str) -> None:
 def desk_resume(desk: Desk, job_id: str) -> None:
     """Go on with a job."""
     desk.queue.resume(job_id)
+
+
+def desk_start_over(desk: Desk, job_id: str) -> None:
+    """Begin a job once more, without what is finished of it."""
+    desk.queue.resume(job_id, anew=True)
 
 
 def desk_remove(desk: Desk, job_id: str) -> None:

@@ -19,7 +19,7 @@ from dgafvsr.apps.web.data_folder import DataFolder
 from dgafvsr.apps.web.door import Door
 from dgafvsr.apps.web.job_queue import JobQueue
 from dgafvsr.apps.web.running import JobRunner
-from dgafvsr.apps.web.settings import ServerSettings
+from dgafvsr.apps.web.settings import ServerSettings, is_wildcard
 from dgafvsr.apps.web.store import Store
 from dgafvsr.errors import UsageError
 from dgafvsr.interruption import Wish
@@ -110,7 +110,9 @@ def bound_socket(settings: ServerSettings) -> Iterator[socket.socket]:
 
 
 def _address(settings: ServerSettings, listener: socket.socket) -> str:
-    host = f"[{settings.host}]" if ":" in settings.host else settings.host
+    """What a browser on this machine opens."""
+    name = "localhost" if is_wildcard(settings.host) else settings.host
+    host = f"[{name}]" if ":" in name else name
     return f"http://{host}:{listener.getsockname()[1]}/"
 
 

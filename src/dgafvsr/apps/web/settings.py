@@ -11,7 +11,7 @@ from pathlib import Path
 from dgafvsr.errors import UsageError
 from dgafvsr.video.limits import InputLimits
 
-__all__ = ["PASSWORD_VARIABLE", "ServerSettings", "default_data_folder", "is_loopback"]
+__all__ = ["PASSWORD_VARIABLE", "ServerSettings", "default_data_folder", "is_loopback", "is_wildcard"]
 
 PASSWORD_VARIABLE = "DGAFVSR_PASSWORD"
 SHORTEST_PASSWORD = 8
@@ -30,6 +30,14 @@ def is_loopback(host: str) -> bool:
         return True
     try:
         return ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def is_wildcard(host: str) -> bool:
+    """Whether a host stands for all addresses of this machine, and is none that a browser could open."""
+    try:
+        return ip_address(host).is_unspecified
     except ValueError:
         return False
 
@@ -72,5 +80,5 @@ class ServerSettings:
                 f"Others can reach {self.host}, and no password is set",
                 remedy=f"set one (--password, or the variable {PASSWORD_VARIABLE}), or leave --host out",
             )
-        if self.password is not None and len(self.password) < SHORTEST_PASSWORD:
+        if self.password is not None and len(self.password.strip()) < SHORTEST_PASSWORD:
             raise UsageError("The password is too short", expected=f"at least {SHORTEST_PASSWORD} characters")

@@ -86,6 +86,13 @@ class Store:
             self._jobs[job.id] = job
         return job
 
+    def emptied(self, job: Job) -> Job:
+        """The job as it was before it began; what was finished of it is removed."""
+        with self._lock:
+            self.folder.remove(self.work_of(job))
+            self.folder.remove(self.folder.shown / job.id)
+        return replace(job, output=None, moments=(), split=None, facts=(), warnings=())
+
     def remove_job(self, job: Job) -> None:
         """Remove a job with everything that was made for it."""
         with self._lock:

@@ -7,8 +7,9 @@ import shutil
 import unicodedata
 from fractions import Fraction
 from pathlib import Path
+from typing import Any
 
-import numpy as np
+from numpy.typing import NDArray
 from PIL import Image
 
 from dgafvsr.apps.web.records import Film, Pairs, new_id
@@ -18,10 +19,11 @@ from dgafvsr.apps.web.words import bytes_text, seconds_text
 from dgafvsr.errors import InputError
 from dgafvsr.video.arrays import MINIMUM_SIDE
 from dgafvsr.video.atomic import writing_error
-from dgafvsr.video.color import to_uint8, to_unit
+from dgafvsr.video.color import at_depth
 from dgafvsr.video.folders import IMAGE_SUFFIXES
 from dgafvsr.video.frames import Frame, SourceInfo
 from dgafvsr.video.reader import VideoReader
+from dgafvsr.video.upright import upright_info, upright_picture
 
 __all__ = ["THUMBNAIL", "accept_upload", "film_facts", "picture_of", "safe_name"]
 
@@ -108,7 +110,7 @@ def _take(store: Store, place: Path, film_id: str, name: str, settings: ServerSe
         facts=film_facts(info, size=place.stat().st_size, interlaced=interlaced),
     )
     first = next(iter(reader))
-    picture = Image.fromarray(picture_of(first, info.rotation))
+    picture = Image.fromarray(picture_of(first, info))
     picture.thumbnail((THUMBNAIL_SIDE, THUMBNAIL_SIDE))
     picture.save(store.shown_of(film) / THUMBNAIL, quality=85)
     store.add_film(film)
@@ -140,11 +142,11 @@ def film_facts(info: SourceInfo, *, size: int, interlaced: bool) -> Pairs:
         size: of the file in bytes.
         interlaced: whether its pictures hold two fields.
     """
-    turned = info.rotation % 180 != 0
-    width, height = (info.height, info.width) if turned else (info.width, info.height)
+    shown = upright_info(info)
+    mark = ", mirrored" if info.mirroring else f", turned by {info.rotation % 360}°" if info.rotation else ""
     frames = f"{info.frame_count}" if info.frame_count is not None else f"about {info.expected_frames or '?'}"
     facts = [
-        ("Size", f"{width} x {height} pixels" + (f", turned by {info.rotation % 360}°" if info.rotation else "")),
+        ("Size", f"{shown.width} x {shown.height} pixels{mark}"),
         ("Length", f"{seconds_text(float(_length(info)))}, {frames} frames"),
         ("Frame rate", f"{float(info.frame_rate):.5g} frames/s"),
         ("Video", f"{info.codec}, {info.bit_depth} bits ({info.pixel_format})"),
@@ -162,12 +164,11 @@ def _color_text(info: SourceInfo) -> str:
     return ", ".join((curve, *(f"{name} (not kept)" for name in info.dynamic_hdr)))
 
 
-def picture_of(frame: Frame, rotation: int) -> np.ndarray:
+def picture_of(frame: Frame, info: SourceInfo) -> NDArray[Any]:
     """A frame as players show it: H W 3 uint8.
 
     Args:
         frame: of a film.
-        rotation: of the film, in degrees counter-clockwise.
+        info: of the film.
     """
-    pixels = frame.pixels if frame.pixels.dtype == np.uint8 else to_uint8(to_unit(frame.pixels))
-    return np.ascontiguousarray(np.rot90(pixels, rotation // 90 % 4))
+    return upright_picture(at_depth(frame.pixels, 8), info)
