@@ -1,39 +1,44 @@
 """Quality against speed: seconds a frame and metrics of many ways to sample, with the ratio to the model's own way.
 
-    python benchmarks/frontier.py --clips DATA/vid4 --output runs/frontier [--model MODEL] [--variants NAME ...]
+    python benchmarks/frontier.py --clips DATA/vid4 --output runs/frontier [--variants NAME ...] [--write]
 
 `--clips` holds `gt` and `bix4`, one folder of pictures a clip: Vid4's layout, into which any film's frames and their x4
 reductions can be brought. `--crop 160x120 --max-frames 6` looks at the middle of the first frames only. One run makes
 all variants, so that their times compare: the first one, the model's own way, is the reference, and is run again at the
-end, which shows how steady the machine was. Metrics are those of `dgafvsr evaluate` (protocol standard, RGB). `*` marks
-the frontier: variants that no other one beats in both time and LPIPS.
+end, which shows how steady the machine was. Metrics are those of `dgafvsr evaluate` (protocol standard, RGB; tOF with
+DIS). The last column names the metrics by which a variant is on the frontier: no other one that is as fast is better,
+and no other one that is as good is faster. Times and scores within `--tie` of each other count as equal.
 """
 
 from __future__ import annotations
 
 import argparse
-import platform
+import json
 import shutil
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import harness
 import numpy as np
 import torch
 from PIL import Image
 from torch import Tensor
 
-import dgafvsr
 from dgafvsr import DGAFVSRPipeline
+from dgafvsr.evaluation.metrics import METRICS, MetricName
 from dgafvsr.evaluation.protocols import PROTOCOLS
 from dgafvsr.evaluation.runner import EvaluationSettings, evaluate_folders
-from dgafvsr.sampling.presets import FEW_STEPS
+from dgafvsr.sampling.presets import FEW_STEPS, LAST_STEP
 from dgafvsr.sampling.reuse import Reuse
 
 SCALE = 4
-METRICS = ("psnr", "lpips", "dists", "tlpips")
-REFERENCE = "own"
+MEASURED = "psnr,lpips,dists,tlpips,tof"
+REFERENCE, AGAIN = "own", "own, again"
+FIRST_STEP = Reuse(guidance_every=(0,), guidance_between="skipped")
+
+Scores = dict[MetricName, float]
 
 COMMON: dict[str, dict[str, Any]] = {
     REFERENCE: {},
@@ -51,20 +56,30 @@ COMMON: dict[str, dict[str, Any]] = {
 }
 FEW: dict[str, dict[str, Any]] = {
     "1 step": {"num_inference_steps": 1},
-    "4 steps": {"num_inference_steps": 4},
-    "8 steps": {"num_inference_steps": 8},
     "dpm++ 2": {"solver": "dpm++", "num_inference_steps": 2},
+    "unipc 2": {"solver": "unipc", "num_inference_steps": 2},
+    "ddim 4": {"solver": "ddim", "num_inference_steps": 4},
     "dpm++ 4": {"solver": "dpm++", "num_inference_steps": 4},
     "unipc 4": {"solver": "unipc", "num_inference_steps": 4},
-    "guided first": {"reuse": Reuse(guidance_every=(0,), guidance_between="skipped")},
-    "guided last": {"reuse": Reuse(guidance_every=(-1,), guidance_between="skipped")},
+    "guided first": {"reuse": FIRST_STEP},
+    "guided last": {"reuse": LAST_STEP},
     "guidance reused": {"reuse": Reuse(guidance_every=2)},
     "features reused": {"reuse": Reuse(features_every=2)},
-    "1 step, flow x1": {"num_inference_steps": 1, "flow_scale": 1},
-    "1 step, turns unguided": {"num_inference_steps": 1, "turns": "unguided"},
+    "features reused, flow x2": {"reuse": Reuse(features_every=2), "flow_scale": 2},
+    "features reused, flow x1, turns unguided": {
+        "reuse": Reuse(features_every=2),
+        "flow_scale": 1,
+        "turns": "unguided",
+    },
+    "guided last, flow x2": {"reuse": LAST_STEP, "flow_scale": 2},
+    "guided last, flow x1": {"reuse": LAST_STEP, "flow_scale": 1},
+    "guided last, turns unguided": {"reuse": LAST_STEP, "turns": "unguided"},
+    "guided last, transported": {"reuse": LAST_STEP, "initial_noise": "transported"},
+    "guided last, transported, flow x1": {"reuse": LAST_STEP, "initial_noise": "transported", "flow_scale": 1},
+    "no guidance, transported, flow x1": {"guided": False, "initial_noise": "transported", "flow_scale": 1},
     "1 step, no guidance": {"num_inference_steps": 1, "guided": False},
-    "guided last, flow x1": {"flow_scale": 1, "reuse": Reuse(guidance_every=(-1,), guidance_between="skipped")},
-    "flow x1, turns unguided": {"flow_scale": 1, "turns": "unguided"},
+    "1 step, flow x1": {"num_inference_steps": 1, "flow_scale": 1},
+    "1 step, transported, flow x1": {"num_inference_steps": 1, "initial_noise": "transported", "flow_scale": 1},
 }
 MANY: dict[str, dict[str, Any]] = {
     **{
@@ -118,25 +133,27 @@ def run(
     return seconds / frames
 
 
-def table(times: dict[str, float], again: float, scores: dict[str, dict[str, float]], metrics: list[str]) -> str:
-    """Markdown, from the slowest variant to the fastest."""
-    names = sorted(times, key=lambda name: -times[name])
-    lines = ["| variant | s/frame | speed | " + " | ".join(metrics) + " |", "|---" * (3 + len(metrics)) + "|"]
-    for name in names:
-        beaten = any(
-            times[other] < times[name] and scores[other]["lpips"] < scores[name]["lpips"]
-            for other in names
-            if "lpips" in metrics
-        )
-        speed = f"{times[REFERENCE] / times[name]:.2f}x"
-        cells = " | ".join(f"{scores[name][metric]:.4g}" for metric in metrics)
-        lines.append(f"| {name}{'' if beaten else ' *'} | {times[name]:.3f} | {speed} | {cells} |")
-    drift = again / times[REFERENCE]
-    return "\n".join([*lines, "", f"The reference, run again at the end, took {drift:.2f} of its first time."])
+def on_frontier(name: str, metric: MetricName, times: dict[str, float], scores: dict[str, Scores], tie: float) -> bool:
+    """Whether no other variant is faster and as good, or better and as fast; a share of `tie` is no difference."""
+
+    def cost(variant: str) -> float:
+        score = scores[variant][metric]
+        if metric == "psnr":
+            return 10 ** (-score / 20)  # the error itself, of which a share means something
+        return -score if METRICS[metric].higher_is_better else score
+
+    slack, size = tie * times[name], tie * abs(cost(name))
+    return not any(
+        (times[other] < times[name] - slack and cost(other) <= cost(name) + size)
+        or (times[other] <= times[name] + slack and cost(other) < cost(name) - size)
+        for other in times
+    )
 
 
-def parse() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+def parse(words: Sequence[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        prog="frontier.py", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--clips", type=Path, required=True)
     parser.add_argument("--output", type=Path, required=True)
     parser.add_argument("--model", default=None)
@@ -144,42 +161,72 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--max-frames", type=int, default=None)
     parser.add_argument("--crop", default=None, metavar="WxH", help="LR pixels")
     parser.add_argument("--window", type=int, default=24)
-    parser.add_argument("--metrics", default=",".join(METRICS), help="tof and warping are measured with DIS")
+    parser.add_argument("--metrics", default=MEASURED)
+    parser.add_argument("--rescore", action="store_true", help="score what an earlier run left in --output")
+    parser.add_argument("--tie", type=float, default=0.01, help="share of a time or score that is no difference")
+    parser.add_argument("--threads", type=int, default=None, help="of torch; its own choice without")
     parser.add_argument("--processor-time", action="store_true", help="instead of wall time, for a busy machine")
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     parser.add_argument("--dtype", default="float32")
-    return parser.parse_args()
+    parser.add_argument("--write", action="store_true", help=f"keep the report in {harness.RESULTS.name}/")
+    return harness.settle(parser, words, layout="tiny")
 
 
-def main() -> None:
-    """Make every variant, score all of them, print and keep a Markdown table."""
-    options = parse()
-    crop = None if options.crop is None else tuple(int(side) for side in options.crop.split("x"))
+def report_of(options: argparse.Namespace, lr: Path, metrics: Sequence[MetricName]) -> harness.Report:
+    clips = ", ".join(f"{path.name} ({len(list(path.iterdir()))} frames)" for path in sorted(lr.iterdir()))
+    place = f"the middle {options.crop} LR pixels" if options.crop else "whole frames"
+    title = f"Quality against speed: {options.model or 'the packaged model'}, {options.dtype}, {clips}, {place}"
+    heads = [METRICS[metric].heading for metric in metrics]
+    return harness.Report(title=title, columns=("variant", "s a frame", "ratio", *heads, "frontier"), options=options)
+
+
+def sample_all(options: argparse.Namespace, lr: Path, frames: Path) -> dict[str, float]:
+    """Seconds a frame of every variant, and under `AGAIN` of the reference, run again at the end."""
     pipe = DGAFVSRPipeline.from_pretrained(options.model, torch_dtype=getattr(torch, options.dtype))
     pipe.to(options.device)
     variants = COMMON | (FEW if pipe.default_steps <= FEW_STEPS else MANY)
     names = [REFERENCE, *(name for name in options.variants or variants if name != REFERENCE)]
-    truth, lr = prepare(options.clips, options.output / "clips", options.max_frames, crop)
-    frames = options.output / "frames"
     pipe(read(sorted(lr.iterdir())[0])[:2])  # libraries and kernels load here
     clock = time.process_time if options.processor_time else time.perf_counter
     times: dict[str, float] = {}
-    for name in names:
-        times[name] = run(pipe, lr, frames / name, variants[name], options.window, clock)
+    for name in (*names, AGAIN):
+        settings = variants.get(name, {})
+        times[name] = run(pipe, lr, frames / name, settings, options.window, clock)
         print(f"{name}: {times[name]:.3f} s/frame", flush=True)
-    again = run(pipe, lr, frames / REFERENCE, variants[REFERENCE], options.window, clock)
+    return times
+
+
+@torch.no_grad()
+def main(words: Sequence[str] | None = None) -> None:
+    """Make every variant, score all of them, print and keep a Markdown table, slowest first."""
+    options = parse(words)
+    crop = None if options.crop is None else tuple(int(side) for side in options.crop.split("x"))
+    frames, kept = options.output / "frames", options.output / "times.json"
+    if options.rescore:
+        truth, lr = options.output / "clips" / "gt", options.output / "clips" / "bix4"
+        times = json.loads(kept.read_text(encoding="utf-8"))
+    else:
+        truth, lr = prepare(options.clips, options.output / "clips", options.max_frames, crop)
+        times = sample_all(options, lr, frames)
+        kept.write_text(json.dumps(times, indent=1) + "\n", encoding="utf-8")
+    again = times.pop(AGAIN)
+    times = {name: taken for name, taken in times.items() if name in (REFERENCE, *(options.variants or times))}
     metrics = options.metrics.split(",")
-    protocol = PROTOCOLS["standard"].with_flow("dis")
-    settings = EvaluationSettings(metrics=tuple(metrics), device=options.device, protocol=protocol)
-    result = evaluate_folders({name: frames / name for name in names}, truth, settings)
-    scores = {each.name: {metric: each.mean(metric) for metric in metrics} for each in result.methods}
-    clips = ", ".join(sorted(path.name for path in lr.iterdir()))
-    head = f"dgafvsr {dgafvsr.__version__}, torch {torch.__version__}, {platform.machine()}, {options.device}, "
-    head += f"{options.dtype}, {options.model or 'packaged model'}, {clips}, {options.max_frames or 'all'} frames"
-    kind = "processor time" if options.processor_time else "wall time"
-    text = f"{head}, {options.crop or 'whole'}, {kind}\n\n{table(times, again, scores, metrics)}\n"
-    (options.output / "frontier.md").write_text(text, encoding="utf-8")
-    print(text)
+    settings = EvaluationSettings(
+        metrics=tuple(metrics),
+        device=options.device,
+        protocol=PROTOCOLS["standard"].with_flow("dis"),
+        cache=options.output / "scores",
+    )
+    result = evaluate_folders({name: frames / name for name in times}, truth, settings)
+    scores = {method.name: {metric: method.mean(metric) for metric in metrics} for method in result.methods}
+    report = report_of(options, lr, metrics)
+    for name in sorted(times, key=lambda name: -times[name]):
+        cells = [f"{scores[name][metric]:.{METRICS[metric].decimals}f}" for metric in metrics]
+        best = [metric for metric in metrics if on_frontier(name, metric, times, scores, options.tie)]
+        report.add(name, f"{times[name]:.3f}", f"{times[REFERENCE] / times[name]:.2f}", *cells, ", ".join(best))
+    report.notes.append(f"The reference, run again at the end, took {again / times[REFERENCE]:.2f} of its first time.")
+    report.finish()
 
 
 if __name__ == "__main__":

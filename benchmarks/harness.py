@@ -20,7 +20,7 @@ import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import SimpleNamespace
@@ -58,6 +58,14 @@ class ConstantPrompt:
     def __init__(self) -> None:
         self.embedding = torch.randn(1, 77, 1024, generator=torch.Generator().manual_seed(0))
 
+    def modules(self) -> Iterator[Any]:
+        """None, as it is no network."""
+        return iter(())
+
+    def parameters(self) -> Iterator[Tensor]:
+        """What says where it is."""
+        return iter([self.embedding])
+
     def __call__(self, prompt: Any, **options: Any) -> Any:
         """Tokens of a text, or the embedding of tokens."""
         if isinstance(prompt, str):
@@ -83,8 +91,16 @@ def parser(name: str, description: str, *, size: str = "320x180", frames: int = 
 
 def options_of(made: argparse.ArgumentParser, words: Sequence[str] | None) -> argparse.Namespace:
     """The parsed options, with width, height and the command line itself; sets the number of threads."""
-    options = made.parse_args(words)
+    options = settle(made, words)
     options.width, options.height = map(int, options.size.split("x"))
+    return options
+
+
+def settle(made: argparse.ArgumentParser, words: Sequence[str] | None, **further: Any) -> argparse.Namespace:
+    """The parsed options with what a `Report` needs of them, for benchmarks with options of their own too."""
+    options = made.parse_args(words)
+    for name, value in further.items():
+        setattr(options, name, value)
     options.name = made.prog.removesuffix(".py")
     options.command = shlex.join(["python", f"benchmarks/{made.prog}", *(sys.argv[1:] if words is None else words)])
     if options.threads:

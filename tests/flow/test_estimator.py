@@ -14,7 +14,7 @@ def test_dis_names(name, preset):
 
 
 def test_unknown_name_lists_the_names():
-    with pytest.raises(UsageError, match="dis, dis_fast, raft_large, raft_small"):
+    with pytest.raises(UsageError, match="dis, dis_fast, raft_large, raft_large_half, raft_small, raft_small_half"):
         create_flow_estimator("farneback", device="cpu")
 
 

@@ -8,6 +8,7 @@ from dgafvsr.flow.fm import bidirectional_flows
 from dgafvsr.sampling.ftcm import FTCM
 from dgafvsr.sampling.inputs import Clip, check_noise_level
 from dgafvsr.sampling.ogwm import OGWM
+from dgafvsr.sampling.transport import NoiseTransport
 from dgafvsr.sampling.windows import Window, plan_windows
 
 T, H, W = 6, 16, 20
@@ -61,6 +62,19 @@ def test_given_flows_are_cut_to_the_window():
     assert torch.equal(first.flow_forward, second.flow_forward)
     assert torch.equal(first.flow_backward, second.flow_backward)
     assert first.flow_forward.shape[:2] == (1, 2)
+
+
+def test_flow_of_a_pair_is_computed_once_for_guidance_and_noise():
+    asked = []
+
+    def estimator(current, neighbor):
+        asked.append((current.mean().item(), neighbor.mean().item()))
+        return DISFlow()(current, neighbor)
+
+    moving = clip(initial_noise="transported", transport=NoiseTransport(1, None))
+    inputs = moving.windows([Window(start=0, stop=T)], guidance(), estimator, CPU)
+    assert inputs.flow_forward.shape[:2] == inputs.flow_backward.shape[:2] == (1, T - 1)
+    assert len(asked) == len(set(asked)) == 2 * (T - 1)
 
 
 def test_class_labels_are_the_noise_level():

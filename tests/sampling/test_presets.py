@@ -29,6 +29,17 @@ def test_every_preset_is_a_setting_of_every_model(steps):
     assert settled["fast"].steps <= settled["balanced"].steps <= settled["best"].steps
 
 
+def test_presets_of_few_steps_save_by_what_they_say():
+    fast, balanced = (
+        preset(quality, 2).on(SamplingSettings(steps=2, turns="guided")) for quality in ("fast", "balanced")
+    )
+    assert fast.reuse.guided_steps(2) == {1}
+    assert balanced.reuse.guided_steps(2) == {0, 1}
+    assert (fast.reuse.features_every, balanced.reuse.features_every) == (1, 2)
+    assert (fast.turns, balanced.turns) == ("unguided", "guided")
+    assert (fast.flow_scale, balanced.flow_scale) == (1, 2)
+
+
 def test_kinds_and_names_are_complete():
     assert set(PRESETS) == {"few", "many"}
     assert all(set(each) == {"fast", "balanced", "best"} for each in PRESETS.values())

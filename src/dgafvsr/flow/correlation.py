@@ -112,7 +112,7 @@ class _TargetLevel:
 
         Args:
             sample: index in the batch.
-            query: Q C features, already divided by sqrt(C).
+            query: Q C features, already divided by sqrt(C); half precision under autocast, which coordinates never are.
             center: Q 2 float, (x, y) in pixels of this level.
             radius: r.
 
@@ -126,7 +126,7 @@ class _TargetLevel:
         outside_row = self.height * self.width
         index = torch.where(inside, y[:, None, :] * self.width + x[:, :, None], outside_row)
         found = self.rows[sample].index_select(0, index.flatten()).view(*index.shape, -1).flatten(1, 2)
-        products = torch.bmm(found, query[:, :, None]).view(index.shape)
+        products = torch.bmm(found, query[:, :, None]).view(index.shape).to(center.dtype)
         fraction_x, fraction_y = ((center - corner)[:, axis, None, None] for axis in (0, 1))
         along_x = torch.lerp(products[:, :-1], products[:, 1:], fraction_x)
         return torch.lerp(along_x[:, :, :-1], along_x[:, :, 1:], fraction_y).flatten(1)

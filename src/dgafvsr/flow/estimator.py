@@ -18,7 +18,7 @@ from dgafvsr.errors import InputError, UsageError
 
 __all__ = ["FlowEstimator", "FlowEstimatorName", "check_frame_pair", "create_flow_estimator"]
 
-FlowEstimatorName = Literal["dis", "dis_fast", "raft_large", "raft_small"]
+FlowEstimatorName = Literal["dis", "dis_fast", "raft_large", "raft_large_half", "raft_small", "raft_small_half"]
 
 
 class FlowEstimator(Protocol):
@@ -44,7 +44,7 @@ def create_flow_estimator(
 
     Args:
         name: "dis" and "dis_fast" are OpenCV's DIS, which needs no weights; "raft_large" and "raft_small" are
-            torchvision's RAFT.
+            torchvision's RAFT, with "_half" in half precision.
         device: where the network runs; DIS always runs on the CPU.
         weights: a local .safetensors file for RAFT; None means torchvision's published weights, fetched at first
             use.
@@ -96,11 +96,11 @@ def _dis(preset: Literal["medium", "fast"]) -> Callable[[torch.device, Path | No
     return build
 
 
-def _raft(size: Literal["large", "small"]) -> Callable[[torch.device, Path | None], FlowEstimator]:
+def _raft(size: Literal["large", "small"], *, half: bool) -> Callable[[torch.device, Path | None], FlowEstimator]:
     def build(device: torch.device, weights: Path | None) -> FlowEstimator:
-        from dgafvsr.flow.raft import RAFTFlow
+        from dgafvsr.flow.raft import RAFTFlow, RAFTMode
 
-        return RAFTFlow.from_pretrained(size, weights=weights, device=device)
+        return RAFTFlow.from_pretrained(size, weights=weights, device=device, mode=RAFTMode(half=half))
 
     return build
 
@@ -108,6 +108,8 @@ def _raft(size: Literal["large", "small"]) -> Callable[[torch.device, Path | Non
 _FACTORIES: dict[str, Callable[[torch.device, Path | None], FlowEstimator]] = {
     "dis": _dis("medium"),
     "dis_fast": _dis("fast"),
-    "raft_large": _raft("large"),
-    "raft_small": _raft("small"),
+    "raft_large": _raft("large", half=False),
+    "raft_large_half": _raft("large", half=True),
+    "raft_small": _raft("small", half=False),
+    "raft_small_half": _raft("small", half=True),
 }

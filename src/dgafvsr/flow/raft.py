@@ -51,6 +51,9 @@ class RAFTMode:
     """True maps frames from [0, 1] to [-1, 1], as the weights were trained; False feeds them as they are."""
     train: bool = False
     """True runs batch normalisation on the statistics of the batch."""
+    half: bool = False
+    """True computes features and updates in half precision (float16 on GPUs, bfloat16 on the CPU) by autocast. Weights,
+    coordinates and the flow itself stay float32."""
 
     def __post_init__(self) -> None:
         if self.updates < 1:
@@ -116,15 +119,20 @@ class RAFTFlow:
         """
         check_frame_pair(current, neighbor)
         height, width = current.shape[-2:]
-        flow = self.network(self._prepare(current), self._prepare(neighbor), num_flow_updates=self.mode.updates)[-1]
+        frames, kind = (self._prepare(current), self._prepare(neighbor)), self._device.type
+        with torch.autocast(kind, torch.bfloat16 if kind == "cpu" else torch.float16, enabled=self.mode.half):
+            flow = self.network(*frames, num_flow_updates=self.mode.updates)[-1]
         if isinstance(self.network.corr_block, OnDemandCorrBlock):
             self.network.corr_block.release()
         return crop_flow(flow, height=height, width=width).float().to(current.device)
 
+    @property
+    def _device(self) -> torch.device:
+        return next(self.network.parameters()).device
+
     def _prepare(self, frames: Tensor) -> Tensor:
         """N 3 H' W' in the range, type, device and size that the network takes: multiples of 8, at least 128."""
-        first = next(self.network.parameters())
-        frames = frames.to(device=first.device, dtype=first.dtype)
+        frames = frames.to(device=self._device, dtype=next(self.network.parameters()).dtype)
         return pad_frames(frames * 2 - 1 if self.mode.signed else frames, multiple=8, minimum=128)
 
 

@@ -16,6 +16,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from dgafvsr.models.offload import is_offloaded, runs_on
+
 __all__ = ["Compilable", "compile_networks", "compiler_fault", "run_uncompiled"]
 
 SIZES = 32
@@ -41,13 +43,17 @@ class Compilable:
 def compile_networks(networks: Iterable[Compilable]) -> None:
     """Have the networks compiled, each size of frames at its first call. Weights and what is saved do not change.
 
-    Warns with one line and leaves them as they are where nothing can be compiled.
+    Warns with one line and has them run as written where nothing can be compiled.
     """
-    waiting: list[Any] = [network for network in networks if network.compiled is None]
+    given: list[Any] = list(networks)
+    waiting = [network for network in given if network.compiled is None or is_offloaded(network)]
     if not waiting:
         return
-    device = torch.device(waiting[0].device)
-    fault = compiler_fault(device.type)
+    device = runs_on(waiting[0])
+    moving = any(map(is_offloaded, waiting))
+    fault = "the weights are offloaded" if moving else compiler_fault(device.type)
+    if moving:
+        run_uncompiled(given)
     if fault is not None:
         warnings.warn(f"Nothing can be compiled here ({fault}); the networks run uncompiled", stacklevel=2)
         return

@@ -7,6 +7,7 @@
     constant prompt    The method's prompt never changes, so keys and values of cross-attentions are computed once
                        (`prompt_attention.py`). The same numbers.
     compiled           torch.compile; on CUDA with graphs. It needs a compiler, and minutes for each new size of frame.
+                       Networks that are offloaded run uncompiled: a graph reads its weights where it found them.
 
 Attention itself is `scaled_dot_product_attention` everywhere, which is diffusers' own default. Latents, the scheduler,
 OGWM and the sum of picture and detail in the packaged autoencoder are float32 whatever the networks' type.
@@ -22,6 +23,7 @@ import torch
 from torch import nn
 
 from dgafvsr.models.compiling import Compilable, compile_networks, run_uncompiled
+from dgafvsr.models.offload import runs_on
 from dgafvsr.models.prompt_attention import attend_to_constant_prompt
 
 __all__ = ["REFERENCE", "Execution"]
@@ -54,7 +56,7 @@ class Execution:
         for network in given:
             _store(network, torch.channels_last if self.channels_last else torch.contiguous_format)
             if hasattr(network, "fused_upsampling"):
-                network.fused_upsampling = self.fused_upsampling and _on_cpu(network)
+                network.fused_upsampling = self.fused_upsampling and _can_fuse(network)
             if hasattr(network, "set_attn_processor"):
                 attend_to_constant_prompt(network, wanted=self.constant_prompt)
         compilable = [network for network in given if isinstance(network, Compilable)]
@@ -66,7 +68,7 @@ REFERENCE = Execution(channels_last=False, fused_upsampling=False, constant_prom
 
 
 def _store(network: nn.Module, memory_format: torch.memory_format) -> None:
-    if any(weight.is_meta for weight in network.parameters()):
+    if _has_placeholders(network):
         return  # offloaded by accelerate, which puts the weights in place as it has kept them
     with torch.inference_mode(False), torch.no_grad():  # weights must stay ordinary tensors
         _make_ordinary(network)
@@ -81,5 +83,10 @@ def _make_ordinary(network: nn.Module) -> None:
                 setattr(module, name, nn.Parameter(weight.clone(), requires_grad=weight.requires_grad))
 
 
-def _on_cpu(network: Any) -> bool:
-    return torch.device(network.device).type == "cpu"
+def _can_fuse(network: nn.Module) -> bool:
+    """On the CPU, where weights can be read outside of the layer that they belong to."""
+    return runs_on(network).type == "cpu" and not _has_placeholders(network)
+
+
+def _has_placeholders(network: nn.Module) -> bool:
+    return any(weight.is_meta for weight in network.parameters())

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from dgafvsr.errors import ModelError
+from dgafvsr.models.offload import runs_on
 
 __all__ = ["embed_prompt", "load_text_parts"]
 
@@ -49,4 +50,4 @@ def embed_prompt(text_encoder: Any, tokenizer: Any, prompt: str = "") -> Tensor:
     tokens = tokenizer(
         prompt, padding="max_length", max_length=tokenizer.model_max_length, truncation=True, return_tensors="pt"
     )
-    return text_encoder(tokens.input_ids.to(text_encoder.device))[0]
+    return text_encoder(tokens.input_ids.to(runs_on(text_encoder)))[0]

@@ -45,13 +45,17 @@ class ConstantPromptAttention(AttnProcessor2_0):
         hidden_states: Tensor,
         encoder_hidden_states: Tensor | None = None,
         attention_mask: Tensor | None = None,
+        temb: Tensor | None = None,
         *args: Any,
         **options: Any,
     ) -> Tensor:
-        """Arguments and result as diffusers': hidden states N S C and a prompt N L D -> N S C."""
+        """Arguments and result as diffusers': hidden states N S C and a prompt N L D -> N S C.
+
+        `temb`, which only spatial norms read, has its name here because diffusers says of others that they are ignored.
+        """
         prompt = encoder_hidden_states
         if prompt is None or attention_mask is not None or not _is_constant(prompt) or not _is_plain(attn):
-            return super().__call__(attn, hidden_states, prompt, attention_mask, *args, **options)
+            return super().__call__(attn, hidden_states, prompt, attention_mask, temb, *args, **options)
         batch = len(hidden_states)
         query = _heads(attn.to_q(hidden_states), attn.heads)
         key, value = (kept.expand(batch, -1, -1, -1) for kept in self._keys_and_values(attn, prompt))

@@ -15,7 +15,16 @@ Schedule = Literal["cosine", "linear", "constant"]
 OptimizerName = Literal["adamw", "adamw8bit"]
 
 CIRCUMSTANCES: Final = frozenset(
-    {"arms", "micro_batch", "gradient_checkpointing", "workers", "checkpoint_every", "log_every", "validate_every"}
+    {
+        "arms",
+        "micro_batch",
+        "gradient_checkpointing",
+        "compiled",
+        "workers",
+        "checkpoint_every",
+        "log_every",
+        "validate_every",
+    }
 )
 """Recipe fields that do not change what is learned (but for rounding): a resumed run may have others."""
 
@@ -39,8 +48,11 @@ class TrainerConfig:
     gradient_checkpointing: bool = False
     """Recompute activations in the backward pass: less memory, about a third more time."""
 
+    compiled: bool = False
+    """Compile D_U and G_U (torch.compile), forwards and backwards: minutes at the start, meant for GPUs."""
+
     optimizer: OptimizerName = "adamw"
-    """`adamw8bit` keeps its moments in 8 bits and needs bitsandbytes."""
+    """One fused kernel where torch has it. `adamw8bit` keeps its moments in 8 bits and needs bitsandbytes."""
 
     betas: tuple[float, float] = (0.9, 0.99)
     """Decay of Adam's moments."""

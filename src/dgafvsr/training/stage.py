@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from typing import Any, Protocol
 
 import torch
@@ -9,6 +10,7 @@ from torch import Tensor, nn
 from torch.utils.data import Dataset
 
 from dgafvsr.errors import UsageError
+from dgafvsr.models.compiling import Compilable, compiler_fault
 from dgafvsr.training.draws import Draws
 
 __all__ = ["NOISE_BINS", "ClipSampler", "Stage", "by_noise_level"]
@@ -79,6 +81,25 @@ class Stage(nn.Module):
                 got=type(self.trained).__name__,
                 remedy="leave it false, or lower micro_batch",
             )
+
+    def compile_networks(self) -> None:
+        """Run the U-Nets compiled, the frozen ones too; with one line where nothing can be compiled, as they are.
+
+        Raises:
+            UsageError: this stage has none.
+        """
+        able = [module for module in self.modules() if isinstance(module, Compilable)]
+        if not able:
+            raise UsageError(
+                "compiled is not possible here", got=type(self.trained).__name__, remedy="leave it false for this stage"
+            )
+        networks: list[Any] = list(able)
+        fault = compiler_fault(networks[0].device.type)
+        if fault is not None:
+            warnings.warn(f"Nothing can be compiled here ({fault}); the stage runs uncompiled", stacklevel=2)
+            return
+        for network in networks:
+            network.compile(dynamic=False)
 
 
 def by_noise_level(errors: Tensor, timesteps: Tensor, total: int) -> Tensor:

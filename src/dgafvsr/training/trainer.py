@@ -154,6 +154,8 @@ class _Loop:
         if config.gradient_checkpointing:
             stage.checkpoint_gradients()
         self.stage = stage.to(self.accelerator.device)
+        if config.compiled:
+            stage.compile_networks()
         self.optimizer = make_optimizer(stage.learned(), config)
         self.prepared = self._prepare()
         self.scaler = torch.amp.GradScaler(self.accelerator.device.type, enabled=config.precision == "fp16")

@@ -1,9 +1,12 @@
 import json
 
+import pytest
 import torch
 
 from dgafvsr.apps.cli import info as info_command
 from dgafvsr.apps.cli.border import EXTRAS
+from dgafvsr.apps.cli.devices import DTYPES
+from dgafvsr.apps.cli.info_plan import plan_lines
 from dgafvsr.apps.cli.main import run
 from dgafvsr.models import checkpoints
 from tests import factories
@@ -47,21 +50,93 @@ def test_installation_without_a_model_says_so(monkeypatch, capsys):
     assert "none in this installation" in capsys.readouterr().out
 
 
-def test_plan_says_what_fits(monkeypatch, capsys):
+@pytest.fixture
+def plenty(monkeypatch):
     monkeypatch.setattr("dgafvsr.jobs.memory.available_bytes", lambda device: 64 * 10**9)
-    assert run(["info", "--plan", "320x180", "--json"]) == 0
-    plan = json.loads(capsys.readouterr().out)["plan"]
+
+
+def planned(capsys, *words):
+    assert run(["info", "--plan", *words, "--json"]) == 0
+    return json.loads(capsys.readouterr().out)["plan"]
+
+
+def test_plan_says_what_fits(plenty, capsys):
+    plan = planned(capsys, "320x180")
     assert (plan["width"], plan["height"], plan["window"], plan["tile"]) == (320, 180, 24, None)
+    assert (plan["model"], plan["memory"], plan["available_bytes"]) == ("packaged", "free", 64 * 10**9)
+    assert set(plan["dtypes"]) == set(DTYPES)
+    chosen = plan["dtypes"][plan["dtype"]]
+    assert chosen == {name: plan[name] for name in chosen}
+    assert plan["dtypes"]["float32"]["expected_bytes"] >= plan["dtypes"]["float16"]["expected_bytes"]
+
+
+def test_plan_is_shown_for_every_type_of_weights(plenty, capsys):
     assert run(["info", "--plan", "320x180"]) == 0
-    assert "plan for 320x180" in capsys.readouterr().out
+    text = capsys.readouterr().out
+    assert "plan for 320x180" in text
+    assert "64.0 GB are free" in text
+    for name in DTYPES:
+        (line,) = [line for line in text.splitlines() if line.strip().startswith(name)]
+        assert "windows of 24 that share 4, " in line
+        assert ", whole frames, decoded beside the next window: about" in line
+    assert text.count("<- auto") == 1
 
 
-def test_plan_that_cannot_fit_says_what_would(monkeypatch, capsys):
-    monkeypatch.setattr("dgafvsr.jobs.memory.available_bytes", lambda device: 10**9)
-    assert run(["info", "--plan", "7680x4320"]) == 4
-    assert "reduce the frames to" in capsys.readouterr().err
+def test_plan_for_a_memory_that_is_not_here(capsys):
+    plan = planned(capsys, "640x360", "--memory", "2.8 GB", "--device", "cpu")
+    assert (plan["memory"], plan["available_bytes"]) == ("given", 2.8 * 10**9)
+    assert plan["expected_bytes"] < 2.8 * 10**9
+    assert plan["window"] < planned(capsys, "640x360", "--memory", "64GB", "--device", "cpu")["window"]
 
 
-def test_plan_for_no_size_is_refused(capsys):
-    assert run(["info", "--plan", "large"]) == 2
-    assert "WIDTHxHEIGHT" in capsys.readouterr().err
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
+def test_plan_for_a_gpu_that_is_not_here(capsys):
+    here = planned(capsys, "640x360", "--memory", "16GB", "--device", "cpu")
+    there = planned(capsys, "640x360", "--memory", "16GB", "--device", "cuda")
+    assert (there["device"], there["dtype"]) == ("cuda", "bfloat16")
+    one_window = there["expected_bytes"] / there["lockstep"]
+    assert one_window < here["expected_bytes"]  # finished frames lie on the host
+    assert run(["info", "--plan", "640x360", "--device", "cuda"]) == 2
+    assert "There is no device cuda" in capsys.readouterr().err
+
+
+def test_plan_for_a_model_folder(tmp_path, capsys):
+    factories.pipeline().save_pretrained(tmp_path)
+    plan = planned(capsys, "64x48", "--memory", "4GB", "--model", str(tmp_path))
+    assert plan["model"] == str(tmp_path)
+    assert plan["expected_bytes"] < planned(capsys, "64x48", "--memory", "4GB")["expected_bytes"]
+
+
+def test_plan_that_cannot_fit_says_what_it_needs_and_what_would_fit(capsys):
+    assert run(["info", "--plan", "7680x4320", "--memory", "2GB", "--device", "cpu"]) == 4
+    message = capsys.readouterr().err
+    for part in ("The memory is too small for frames of 7680x4320", "2.0 GB", "Expected: ", "reduce the frames to"):
+        assert part in message
+    assert run(["info", "--plan", "320x180", "--memory", "500MB", "--device", "cpu"]) == 4
+    assert "more memory" in capsys.readouterr().err
+
+
+def test_type_that_cannot_fit_is_named_beside_the_others():
+    problem = "The memory is too small"
+    fits = {"window": 6, "overlap": 4, "tile": 96, "lockstep": 3, "side_by_side": False, "expected_bytes": 7 * 10**8}
+    facts = {"model": "packaged", "device": "cuda", "memory": "given", "available_bytes": 10**9, "dtype": "bfloat16"}
+    lines = plan_lines(facts | {"dtypes": {"bfloat16": fits, "float32": {"problem": problem}}})
+    expected = (
+        "windows of 6 that share 4, 3 of them in lockstep, tiles of 96 pixels, decoded between windows: about 0.7 GB"
+    )
+    assert lines[1] == f"bfloat16  {expected} in all   <- auto"
+    assert lines[2] == f"float32   {problem}"
+
+
+@pytest.mark.parametrize(
+    ("words", "part"),
+    [
+        (("--plan", "large"), "WIDTHxHEIGHT"),
+        (("--plan", "64x48", "--memory", "8"), "such as 8GB"),
+        (("--plan", "64x48", "--memory", "0GB"), "such as 8GB"),
+        (("--memory", "8GB"), "add --plan"),
+    ],
+)
+def test_plan_of_nothing_is_refused(words, part, capsys):
+    assert run(["info", *words]) == 2
+    assert part in capsys.readouterr().err

@@ -6,8 +6,6 @@ import importlib.util
 import json
 import math
 import platform
-import re
-from dataclasses import asdict
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -15,6 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from dgafvsr.apps.cli.border import EXTRAS
+from dgafvsr.apps.cli.info_plan import PlanRequest, plan_facts, plan_lines
 from dgafvsr.errors import ModelError, UsageError
 
 if TYPE_CHECKING:
@@ -33,14 +32,25 @@ def info(
             "--plan", metavar="WIDTHxHEIGHT", help="Also show which window and tile fit for frames of this size."
         ),
     ] = None,
+    memory: Annotated[
+        str | None,
+        typer.Option(metavar="SIZE", help="Plan with so much, such as 8GB.", show_default="what is free here"),
+    ] = None,
+    model: Annotated[
+        str | None,
+        typer.Option(metavar="FOLDER|HUB_ID", help="Plan for this model.", show_default="the packaged one"),
+    ] = None,
+    device: Annotated[
+        str, typer.Option(metavar="NAME", help="Plan for this device; with --memory, also for cuda elsewhere.")
+    ] = "auto",
     as_json: Annotated[bool, typer.Option("--json", help="As JSON, for programs.")] = False,
     debug: Annotated[bool, typer.Option("--debug", help="Show tracebacks and library warnings.")] = False,
 ) -> None:
     """Show versions, devices, the packaged model, and what can be used here."""
-    size = None if plan is None else _size(plan)
+    request = _request(plan, model=model, device=device, memory=memory)
     facts = gather()
-    if size is not None:
-        facts["plan"] = _plan(*size, facts["auto"])
+    if request is not None:
+        facts["plan"] = plan_facts(request)
     if as_json:
         typer.echo(json.dumps(facts, indent=2))
     else:
@@ -67,29 +77,15 @@ def gather() -> dict[str, Any]:
     }
 
 
-def _size(text: str) -> tuple[int, int]:
-    match = re.fullmatch(r"([1-9]\d{0,5})x([1-9]\d{0,5})", text)
-    if match is None:
-        raise UsageError("--plan names no size", got=text, expected="WIDTHxHEIGHT in pixels, such as 1920x1080")
-    return int(match[1]), int(match[2])
-
-
-def _plan(width: int, height: int, auto: dict[str, Any]) -> dict[str, Any]:
-    """What the packaged model would take for frames of that size on the device that `auto` takes.
-
-    Raises:
-        ResourceError: nothing fits; it says what would be needed and what would fit.
-    """
-    import torch
-
-    from dgafvsr.apps.cli.devices import DTYPES
-    from dgafvsr.jobs.memory import available_bytes, plan_pipeline
-    from dgafvsr.pipeline import DGAFVSRPipeline
-
-    pipe = DGAFVSRPipeline.from_pretrained(torch_dtype=DTYPES[auto["dtype"]])
-    available = available_bytes(auto["device"])
-    chosen = plan_pipeline(pipe.to(torch.device(auto["device"])), width, height)
-    return {"width": width, "height": height, "available_bytes": available, **asdict(chosen)}
+def _request(plan: str | None, *, model: str | None, device: str, memory: str | None) -> PlanRequest | None:
+    if plan is not None:
+        return PlanRequest(size=plan, model=model, device=device, memory=memory)
+    if model is not None or memory is not None or device != "auto":
+        raise UsageError(
+            "--model, --device and --memory say what is planned for",
+            remedy="add --plan WIDTHxHEIGHT, or leave them out",
+        )
+    return None
 
 
 def _versions() -> dict[str, str]:
@@ -157,7 +153,7 @@ def _show(facts: dict[str, Any]) -> None:
     _section("auto", [f"device {facts['auto']['device']}, dtype {facts['auto']['dtype']}"])
     _section("packaged model", _model_lines(facts["model"]))
     if "plan" in facts:
-        _section(f"plan for {facts['plan']['width']}x{facts['plan']['height']}", _plan_lines(facts["plan"]))
+        _section(f"plan for {facts['plan']['width']}x{facts['plan']['height']}", plan_lines(facts["plan"]))
     _section(
         "extras",
         [_usable_line(name, usable, f'pip install "dgafvsr[{name}]"') for name, usable in facts["extras"].items()],
@@ -186,14 +182,6 @@ def _model_lines(model: dict[str, Any] | None) -> list[str]:
         model["path"],
         f"{model['bytes'] / 1e6:.1f} MB, parameters: {parameters}",
         f"{model['default_steps']} steps, flow {model['flow']}, warp {model['warp']}",
-    ]
-
-
-def _plan_lines(plan: dict[str, Any]) -> list[str]:
-    tile = "whole frames" if plan["tile"] is None else f"tiles of {plan['tile']} pixels"
-    return [
-        f"window {plan['window']}, overlap {plan['overlap']}, {tile}",
-        f"needs about {plan['expected_bytes'] / 1e9:.1f} GB in all; {plan['available_bytes'] / 1e9:.1f} GB are free",
     ]
 
 
