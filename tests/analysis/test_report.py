@@ -2,10 +2,12 @@ import csv
 import io
 import json
 import math
+from dataclasses import replace
 
 import pytest
+from rich.console import Console
 
-from dgafvsr.analysis.report import AnalysisReport, Section, save_report, to_csv, to_json, to_markdown
+from dgafvsr.analysis.report import AnalysisReport, Section, rich_table, save_report, to_csv, to_json, to_markdown
 from dgafvsr.errors import OutputError
 
 REPORT = AnalysisReport(
@@ -42,3 +44,15 @@ def test_reports_are_written_by_suffix_and_never_replaced_unasked(tmp_path):
         save_report(REPORT, tmp_path / "r.md")
     save_report(REPORT, tmp_path / "r.md", overwrite=True)
     assert len(list(tmp_path.iterdir())) == 3
+
+
+@pytest.mark.parametrize("width", [24, 80])
+def test_screen_shows_whole_numbers_and_brackets(width):
+    first = replace(REPORT.sections[0], rows=(("model[1]", 1.23456),))
+    report = replace(REPORT, sections=(first,))
+    console = Console(width=width, file=io.StringIO(), record=True)
+    console.print(rich_table(report))
+    text = console.export_text()
+    assert "…" not in text
+    assert "1.235" in text
+    assert "model[1]" in text

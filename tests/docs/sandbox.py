@@ -160,6 +160,7 @@ MATERIALS = (
     (r"theirs_vid4/", "theirs_vid4", clips),
     (r"others/", "others", clip_folder),
     (r"gt/calendar", "gt/calendar", clip_folder),
+    (r"analyze domains clips/", "clips", lambda folder: clips(folder, height=256, width=264)),
     (r"--truth gt/", "gt", clip_folder),
     (r"data check", "benchmarks/vid4", whole_vid4),
     (r"vid4", "vid4", vid4),

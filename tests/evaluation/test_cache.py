@@ -5,7 +5,8 @@ import pytest
 from dgafvsr.errors import InputError, OutputError
 from dgafvsr.evaluation import scoring, workers
 from dgafvsr.evaluation.cache import ScoreCache, hash_file
-from dgafvsr.evaluation.clips import FrameChoice, plan_clips
+from dgafvsr.evaluation.clips import plan_clips
+from dgafvsr.evaluation.probes import FrameChoice
 from dgafvsr.evaluation.protocols import Protocol, get_protocol
 from dgafvsr.evaluation.runner import EvaluationSettings, evaluate_folders
 from dgafvsr.evaluation.scoring import InstrumentSettings
@@ -67,6 +68,27 @@ def test_other_pictures_protocols_and_frames_have_other_scores(clips, tmp_path):
         assert ScoreCache(tmp_path / "c", STANDARD).find(plan_of(clips), "a", "psnr") is None
         picture.write_bytes(before)
     assert ScoreCache(tmp_path / "c", STANDARD).find(plan_of(clips), "a", "psnr") == (1.0, 2.0)
+
+
+def test_scores_depend_on_what_their_metric_looks_at_only(clips, tmp_path):
+    """What another flow, luma for other metrics or RAFT's mode leave as it is is not computed again."""
+    dis, raft = get_protocol("standard").with_flow("dis"), get_protocol("standard")
+    authors, luma = get_protocol("paper-reds4"), get_protocol("paper-vid4")
+    same = {"psnr": (dis, raft, authors), "tlpips": (dis, raft, authors, luma), "tof": (authors, luma)}
+    other = {"psnr": (raft, luma), "tof": (raft, dis), "warping": (raft, authors)}
+    for metric, protocols in [*same.items(), *other.items()]:
+        plan, folder = plan_of(clips), tmp_path / "-".join([metric, *(protocol.name for protocol in protocols)])
+        first, *rest = (ScoreCache(folder, InstrumentSettings(protocol=protocol)) for protocol in protocols)
+        first.keep(plan, "a", metric, (None, 2.0))
+        expected = (None, 2.0) if protocols == same.get(metric) else None
+        assert [cache.find(plan, "a", metric) for cache in rest] == [expected] * len(rest), metric
+
+
+def test_mode_of_raft_means_nothing_to_dis(clips, tmp_path):
+    dis = (get_protocol(name).with_flow("dis") for name in ("standard", "paper-reds4"))
+    one, two = (ScoreCache(tmp_path / "c", InstrumentSettings(protocol=protocol)) for protocol in dis)
+    one.keep(plan_of(clips), "a", "tof", (None, 2.0))
+    assert two.find(plan_of(clips), "a", "tof") == (None, 2.0)
 
 
 def test_scores_without_reference_do_not_depend_on_the_truth(clips, tmp_path):

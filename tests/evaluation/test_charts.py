@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from PIL import Image
@@ -39,6 +41,25 @@ def test_every_clip_has_its_pictures_and_equal_pictures_no_bar(result, tmp_path)
     with pytest.raises(OutputError):
         save_charts(result, tmp_path / "plots")
     save_charts(result, tmp_path / "plots", overwrite=True)
+
+
+def test_clips_of_one_frame_have_bars_only(result, tmp_path):
+    short = [
+        replace(method, clips=(replace(method.clips[0], frames=(0,), values={"psnr": (20.0,)}), method.clips[1]))
+        for method in result.methods
+    ]
+    save_charts(replace(result, methods=tuple(short), metrics=("psnr",)), tmp_path / "plots")
+    names = sorted(path.name for path in (tmp_path / "plots").iterdir())
+    assert names == ["bars.png", "walk_metrics.png", "walk_profile.png"]
+
+
+def test_of_very_many_clips_the_mean_is_drawn(result, tmp_path, monkeypatch):
+    drawn = []
+    monkeypatch.setattr("dgafvsr.evaluation.charts.save_plot", lambda panels, path: drawn.append(panels[0][0]))
+    monkeypatch.setattr("dgafvsr.evaluation.charts.MOST_GROUPS", 1)
+    save_charts(result, tmp_path / "plots")
+    assert drawn[0].groups == ("mean of 2 clips",)
+    assert [len(bars.heights) for bars in drawn[0].bars] == [1, 1]
 
 
 def test_failed_charts_leave_nothing(result, tmp_path):

@@ -68,7 +68,26 @@ def test_sizes_and_damage_are_named(vid4):
     found = problems(vid4)
     assert "GT/walk/00000002.png is 16x12 instead of 20x12" in found
     assert any(line.startswith("GT/walk/00000003.png cannot be read") for line in found)
-    assert "bix4/city is 6x3, not a quarter of its ground truth (5x3)" in found
+    assert "bix4/city/00000000.png is 6x3 instead of 5x3" in found
+    assert len(found) == 3
+
+
+def test_clips_of_a_wrong_scale_are_named_once(vid4):
+    for picture in (vid4 / "bix4" / "city").iterdir():
+        Image.new("RGB", (6, 3)).save(picture)
+    assert problems(vid4) == ["bix4/city is 6x3, not a quarter of its ground truth (5x3)"]
+
+
+def test_one_odd_picture_of_a_fixed_size_is_named_alone(tmp_path):
+    make_clip(tmp_path / "SPMCS" / "GT" / "car05_001", 31, (960, 540), "{:04d}.png")
+    Image.new("RGB", (960, 544)).save(tmp_path / "SPMCS" / "GT" / "car05_001" / "0000.png")
+    found = problems(tmp_path / "SPMCS")
+    assert found == ["GT holds 1 clips instead of 30", "GT/car05_001/0000.png is 960x544 instead of 960x540"]
+
+
+def test_folder_of_the_truth_itself_is_told_apart(vid4):
+    (found,) = problems(vid4 / "GT", LAYOUTS["vid4"])
+    assert "name the folder above it" in found
 
 
 def test_missing_truth_and_strange_folders_are_named(vid4):

@@ -1,3 +1,5 @@
+import shutil
+
 import numpy as np
 import pytest
 import torch
@@ -52,8 +54,27 @@ def test_realistic_belongs_to_seed_and_name(clips, tmp_path):
     assert not torch.equal(read(tmp_path / "x" / "b"), read(tmp_path / "z" / "b"))
 
 
+@pytest.mark.parametrize("kind", ["bicubic", "bd"])
+def test_seed_of_what_is_not_random_is_refused(clips, tmp_path, kind):
+    with pytest.raises(UsageError, match="nothing random"):
+        degrade_clips(tmp_path / "GT", tmp_path / "LR", kind, seed=5)
+    assert not (tmp_path / "LR").exists()
+
+
+def test_clips_that_cannot_be_made_are_found_before_any_is(clips, tmp_path):
+    write_clip(tmp_path / "GT" / "c", smooth_clip(2, 28, 40))
+    with pytest.raises(InputError, match="c is too small"):
+        degrade_clips(tmp_path / "GT", tmp_path / "LR", "bd")
+    assert not (tmp_path / "LR").exists()
+    shutil.rmtree(tmp_path / "GT" / "c")
+    write_clip(tmp_path / "LR" / "b", smooth_clip(1, 16, 22))
+    with pytest.raises(OutputError, match="b exists"):
+        degrade_clips(tmp_path / "GT", tmp_path / "LR", "bd")
+    assert [path.name for path in (tmp_path / "LR").iterdir()] == ["b"]
+
+
 def test_bad_requests_are_refused_and_nothing_is_replaced(clips, tmp_path):
-    for kind, seed in (("x", 0), ("bd", -1)):
+    for kind, seed in (("x", 0), ("realistic", -1)):
         with pytest.raises(UsageError):
             degrade_clips(tmp_path / "GT", tmp_path / "LR", kind, seed=seed)
     for target in ("GT", "GT/inside"):

@@ -132,6 +132,17 @@ def test_missing_package_names_the_extra_and_its_licence(monkeypatch):
     assert caught.value.short == "no pyiqa"
 
 
+@pytest.mark.parametrize(("module", "package"), [("pkg_resources", "setuptools<82"), ("timm", "timm")])
+def test_what_pyiqa_did_not_bring_is_named_itself(monkeypatch, module, package):
+    def create(name, **options):
+        raise ModuleNotFoundError(f"No module named '{module}'", name=module)
+
+    fake_pyiqa(monkeypatch, create)
+    with pytest.raises(MetricUnavailableError, match=f"pip install '{package}'") as caught:
+        QualityScore("clipiqa")
+    assert caught.value.short == f"no {module}"
+
+
 def fake_pyiqa(monkeypatch, create):
     module = type(sys)("pyiqa")
     module.create_metric = create

@@ -1,4 +1,5 @@
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -33,6 +34,37 @@ def test_bars_take_what_is_no_number_and_rows_may_be_short(tmp_path):
     drawn = pixels_of(tmp_path / "p.png")
     below, right = drawn.shape[0] // 2, drawn.shape[1] * 3 // 4
     assert (drawn[below + 60 : -80, right:] == 255).all()  # no fourth panel
+
+
+def test_legend_names_what_only_a_later_panel_has(tmp_path):
+    bars = (Bars(name="a", heights=(1.0, 2.0)),)
+    plain, level = Panel(title="t", bars=bars, groups=("x", "mean")), {"published": 1.5}
+    sizes = []
+    for index, panels in enumerate(([plain, plain], [plain, replace(plain, levels=level)])):
+        save_plot([panels], tmp_path / f"{index}.png")
+        below = pixels_of(tmp_path / f"{index}.png")[-30:]
+        sizes.append((below < 200).any(axis=2).sum())
+    assert sizes[1] > 1.3 * sizes[0]
+
+
+def test_levels_cross_the_last_group_only(tmp_path):
+    bars = (Bars(name="a", heights=(4.0, 4.0, 4.0)),)
+    panel = Panel(title="t", bars=bars, groups=("x", "y", "mean"), levels={"published": 8.0})
+    save_plot([[panel]], tmp_path / "p.png")
+    drawn = pixels_of(tmp_path / "p.png")[:-60]
+    orange = (abs(drawn - (255, 127, 14)) < 30).all(axis=2)
+    columns = orange.any(axis=0).nonzero()[0]
+    assert columns.min() > 0.6 * drawn.shape[1]
+
+
+def test_many_groups_keep_their_names_apart(tmp_path):
+    names = tuple(f"clip{index:03d}" for index in range(20))
+    panel = Panel(title="t", bars=(Bars(name="a", heights=tuple(range(20))),), groups=names)
+    save_plot([[panel]], tmp_path / "p.png")
+    drawn = pixels_of(tmp_path / "p.png")
+    height = drawn.shape[0]
+    labels = (drawn[height * 3 // 4 : -40] < 128).any(axis=2)
+    assert labels.any(axis=1).sum() > 30  # upright names are much higher than a line of text
 
 
 def test_strips_show_their_colors_in_order(tmp_path):

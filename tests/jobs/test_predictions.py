@@ -7,7 +7,8 @@ import torch
 
 from dgafvsr.errors import ModelError, OutputError
 from dgafvsr.evaluation.baselines import interpolate_pixels
-from dgafvsr.evaluation.clips import FrameChoice, plan_inputs, read_pictures
+from dgafvsr.evaluation.clips import plan_inputs, read_pictures
+from dgafvsr.evaluation.probes import FrameChoice
 from dgafvsr.jobs.predictions import FrameMethod, ModelMethod, ModelSettings, make_predictions
 from tests import factories
 from tests.evaluation.pictures import smooth_clip, to_pixels, write_clip

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from rich.table import Table
+from rich.text import Text
 
 from dgafvsr.evaluation.outputs import check_targets, write_atomically
 
@@ -54,14 +55,13 @@ class AnalysisReport:
 
 
 def rich_table(report: AnalysisReport) -> Table:
-    """The summary, which is the first section, with the notes below; the other sections are for files."""
+    """The summary, which is the first section; the other sections are for files."""
     summary = report.sections[0]
-    caption = "\n".join(report.notes) or None
-    table = Table(title=f"{report.title}\n{summary.title}", caption=caption, caption_justify="left")
+    table = Table(title=Text(summary.title))
     for index, column in enumerate(summary.columns):
-        table.add_column(column, justify="left" if index == 0 else "right")
+        table.add_column(Text(column), justify="left" if index == 0 else "right", overflow="fold")
     for row in summary.rows:
-        table.add_row(*_shown(row, summary.decimals))
+        table.add_row(*map(Text, _shown(row, summary.decimals)))
     return table
 
 

@@ -26,6 +26,7 @@ __all__ = [
     "ClipSettings",
     "Encoder",
     "WarpSample",
+    "check_clips",
     "clip_samples",
     "encode_frame",
     "encode_latent",
@@ -98,6 +99,21 @@ class ClipSettings:
                 count += 1
         if count < 2:
             raise InputError(f"{clip} has no neighbouring frames", got=f"{count} frame", expected="at least 2")
+
+
+def check_clips(clips: Iterable[Path], settings: ClipSettings | None = None) -> None:
+    """Read every frame that will be needed once, so that the last clip's damage is found before the first is sampled.
+
+    Args:
+        clips: folders of pictures or videos of HR frames.
+        settings: which part of each clip; None takes all of it.
+
+    Raises:
+        InputError: a clip cannot be used; the message names it.
+    """
+    for clip in clips:
+        for _ in (settings or ClipSettings()).frames(clip):
+            pass
 
 
 def encode_frame(hr: Tensor, lr: Tensor) -> Tensor:

@@ -1,9 +1,9 @@
 """Scores that are there already: one JSON file per clip, method and metric, found by what made it.
 
 The key is the SHA-256 of everything that a score depends on: the contents of the scored pictures and of the ground
-truth's, the protocol, the metric with the versions of its libraries and its local weights, and the kind of device.
-Names and places of files are not part of it. A file appears complete or not at all, so that a run that was interrupted
-continues where it was.
+truth's, the metric with what it depends on of the protocol, the versions of its libraries and its local weights, and
+the kind of device. Names and places of files are not part of it. A file appears complete or not at all, so that a run
+that was interrupted continues where it was.
 """
 
 from __future__ import annotations
@@ -21,9 +21,10 @@ from typing import Any
 import torch
 
 from dgafvsr.errors import InputError, OutputError
-from dgafvsr.evaluation.clips import ClipPlan, picture_files
+from dgafvsr.evaluation.clips import ClipPlan
 from dgafvsr.evaluation.metrics import METRICS, MetricName
-from dgafvsr.evaluation.scoring import InstrumentSettings
+from dgafvsr.evaluation.probes import picture_files
+from dgafvsr.evaluation.scoring import FLOW_METRICS, InstrumentSettings
 from dgafvsr.video.atomic import PendingFile, writing_error
 
 __all__ = ["ScoreCache", "Values", "hash_file"]
@@ -31,7 +32,7 @@ __all__ = ["ScoreCache", "Values", "hash_file"]
 Values = tuple[float | None, ...]
 """One value per scored frame."""
 
-LAYOUT = 1
+LAYOUT = 2
 """Raised when scores of old files mean something else."""
 
 PACKAGES = ("dgafvsr", "torch", "torchvision", "torchmetrics", "opencv-python-headless")
@@ -61,15 +62,8 @@ class ScoreCache:
             raise OutputError(
                 f"Scores cannot be kept in {folder}", got=error.strerror, remedy="choose another --cache, or --no-cache"
             ) from error
-        protocol = asdict(settings.protocol)
-        del protocol["name"]
         files = {"flow": settings.flow_weights, "niqe": settings.niqe_prior}
-        self._shared = {
-            "layout": LAYOUT,
-            "protocol": protocol,
-            "weights": {name: hash_file(path) for name, path in files.items() if path is not None},
-            "device": torch.device(settings.device).type,
-        }
+        self._weights = {name: hash_file(path) for name, path in files.items() if path is not None}
 
     def find(self, plan: ClipPlan, method: str, metric: MetricName) -> Values | None:
         """The scores of a method's clip, None if they are not there."""
@@ -110,14 +104,28 @@ class ScoreCache:
         assert self._folder is not None
         with_truth = METRICS[metric].needs_truth or METRICS[metric].temporal
         key: dict[str, Any] = {
-            **self._shared,
+            "layout": LAYOUT,
             "metric": metric,
+            **self._manner(metric),
+            "device": torch.device(self._settings.device).type,
             "versions": _versions(PACKAGES if with_truth else (*PACKAGES, *QUALITY_PACKAGES)),
             "prediction": self._contents(plan.predictions[method], plan.frames),
             "truth": self._contents(plan.truth, plan.frames) if plan.truth is not None and with_truth else None,
         }
         name = hashlib.sha256(json.dumps(key, sort_keys=True, default=str).encode()).hexdigest()
         return self._folder / name[:2] / f"{name}.json"
+
+    def _manner(self, metric: MetricName) -> dict[str, Any]:
+        """The part of protocol and weights that this metric depends on: PSNR is the same with any flow."""
+        protocol = self._settings.protocol
+        manner: dict[str, Any] = {"luma": metric in protocol.luma_metrics, "crop": protocol.crop_border}
+        if metric in FLOW_METRICS:
+            manner |= {"flow": protocol.flow, "flow of luma": "tof" in protocol.luma_metrics}
+            if protocol.flow.startswith("raft"):
+                manner |= {"flow mode": asdict(protocol.flow_mode), "weights": self._weights.get("flow")}
+        if metric == "niqe":
+            manner["weights"] = self._weights.get("niqe")
+        return manner
 
     def _contents(self, path: Path, frames: range) -> list[Any]:
         """What the scored frames are: a hash for each picture, or the video's and which of its frames."""

@@ -7,62 +7,38 @@ truth the first method's clips are the clips, and all others must have the same.
 
 from __future__ import annotations
 
-import contextlib
-import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 
-from PIL import Image
 from torch import Tensor
 
 from dgafvsr.errors import InputError, UsageError
 from dgafvsr.evaluation.layouts import centre_picture, find_truth_set, nested_clip, vimeo_names
+from dgafvsr.evaluation.probes import (
+    FrameChoice,
+    compare_input,
+    compare_probes,
+    nothing_left,
+    picture_files,
+    probe_clip,
+)
 from dgafvsr.video.color import to_tensor
 from dgafvsr.video.folders import IMAGE_SUFFIXES, natural_order
 from dgafvsr.video.reader import open_source
 
 __all__ = [
     "ClipPlan",
-    "FrameChoice",
     "InputPlan",
     "discover_clips",
     "name_predictions",
-    "picture_files",
     "plan_clips",
     "plan_inputs",
     "read_pictures",
 ]
 
 VIDEO_SUFFIXES = frozenset([".avi", ".m4v", ".mkv", ".mov", ".mp4", ".mpg", ".ts", ".webm", ".y4m"])
-
-
-@dataclass(frozen=True, kw_only=True)
-class FrameChoice:
-    """Which frames of a clip are scored.
-
-    Raises:
-        UsageError: a number below its minimum.
-    """
-
-    skip_first: int = 0
-    """Frames left out at the start."""
-    skip_last: int = 0
-    """Frames left out at the end of the clip as it is, before `max_frames` counts."""
-    max_frames: int | None = None
-    """At most so many of the rest, from its start; None means all."""
-
-    def __post_init__(self) -> None:
-        if self.max_frames is not None and self.max_frames < 1:
-            raise UsageError("Too few frames to score", got=self.max_frames, expected="--max-frames of at least 1")
-
-    def of(self, count: int) -> range:
-        """The indices of the scored frames of a clip of `count` frames."""
-        stop = count - self.skip_last
-        if self.max_frames is not None:
-            stop = min(stop, self.skip_first + self.max_frames)
-        return range(self.skip_first, max(stop, self.skip_first))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -95,16 +71,10 @@ class InputPlan:
     """Folder or video."""
     frames: range
     """Indices of the frames to make, from the first on: those before the scored ones may guide them."""
-
-
-@dataclass(frozen=True)
-class _Probe:
-    """What reading a clip once has shown."""
-
-    path: Path
-    count: int
     height: int
+    """Rows of the pictures to make."""
     width: int
+    """Columns of the pictures to make."""
 
 
 def name_predictions(arguments: Sequence[str]) -> dict[str, Path]:
@@ -216,15 +186,14 @@ def plan_inputs(
     for name, path in selected.items():
         source = next(iter(inputs.values())) if single else _clip_of("--lr", inputs, name, lr)
         part = FrameChoice() if centred else choice  # a centre frame is made with all its neighbours
-        probe = _probe(source, part)
+        probe = probe_clip(source, part)
         if truth is not None:
-            _compare_input(probe, _probe(path, part), scale, part)
+            compare_input(probe, probe_clip(path, part), scale, part)
         if not part.of(probe.count):
-            raise InputError(f"Nothing of {source} is left to score", got=f"{probe.count} frames and {part}")
-        made = (
-            part.of(probe.count).stop + part.skip_last
-        )  # so many that leaving the last ones out leaves the scored ones
-        plans.append(InputPlan(name=name, source=source, frames=range(made)))
+            raise nothing_left(probe, part)
+        made = part.of(probe.count).stop + part.skip_last  # leaving the last ones out leaves the scored ones
+        size = {"height": scale * probe.height, "width": scale * probe.width}
+        plans.append(InputPlan(name=name, source=source, frames=range(made), **size))
     return plans
 
 
@@ -240,12 +209,6 @@ def read_pictures(path: Path, frames: range) -> Iterator[Tensor]:
             yield to_tensor(frame.pixels[None])
 
 
-def picture_files(folder: Path) -> list[Path]:
-    """The pictures directly in a folder, in the order in which they are shown."""
-    pictures = [entry for entry in folder.iterdir() if entry.suffix.lower() in IMAGE_SUFFIXES and entry.is_file()]
-    return sorted((entry for entry in pictures if not entry.name.startswith(".")), key=natural_order)
-
-
 def _nested(path: Path, name: str) -> Path:
     found = nested_clip(path, name)
     if found is None:
@@ -256,8 +219,10 @@ def _nested(path: Path, name: str) -> Path:
 def _selected(found: dict[str, Path], clips: Sequence[str] | None, truth: Path) -> dict[str, Path]:
     if clips is None:
         return found
+    if not clips:
+        raise UsageError("No clip is named", expected=f"some of {', '.join(found)}")
     missing = [name for name in clips if name not in found]
-    if missing or not clips:
+    if missing:
         raise UsageError(
             f"{truth} has no clip {', '.join(missing)}", expected=f"some of {', '.join(found)}", got=list(clips)
         )
@@ -293,13 +258,13 @@ def _refuse_extra(
 
 
 def _plan(name: str, truth: Path | None, predictions: Mapping[str, Path], choice: FrameChoice) -> ClipPlan:
-    reference = _probe(next(iter(predictions.values())) if truth is None else truth, choice)
+    reference = probe_clip(next(iter(predictions.values())) if truth is None else truth, choice)
     frames = choice.of(reference.count)
     if not frames:
-        raise InputError(f"Nothing of {reference.path} is left to score", got=f"{reference.count} frames and {choice}")
+        raise nothing_left(reference, choice)
     notes = []
     for method, path in predictions.items():
-        note = _compare(_probe(path, choice), reference, choice)
+        note = compare_probes(probe_clip(path, choice), reference, choice)
         notes += [f"{method}: {note}"] if note else []
     return ClipPlan(
         name=name,
@@ -310,88 +275,3 @@ def _plan(name: str, truth: Path | None, predictions: Mapping[str, Path], choice
         width=reference.width,
         notes=tuple(notes),
     )
-
-
-def _compare_input(probe: _Probe, truth: _Probe, scale: int, choice: FrameChoice) -> None:
-    if (scale * probe.width, scale * probe.height) != (truth.width, truth.height):
-        raise InputError(
-            f"{probe.path} does not have 1/{scale} of the size of {truth.path}",
-            got=f"{probe.width}x{probe.height}",
-            expected=f"{truth.width / scale:g}x{truth.height / scale:g}",
-        )
-    _compare(replace(probe, width=truth.width, height=truth.height), truth, choice)
-
-
-def _compare(probe: _Probe, reference: _Probe, choice: FrameChoice) -> str | None:
-    """A note on picture names that are shifted.
-
-    Raises:
-        InputError: frame counts, sizes or picture names do not fit.
-    """
-    if choice.of(probe.count) != choice.of(reference.count):
-        raise InputError(
-            f"{probe.path} and {reference.path} differ in their number of frames",
-            got=f"{probe.count} and {reference.count}",
-            remedy="score complete clips, or as many frames as both have (--max-frames)",
-        )
-    if (probe.width, probe.height) != (reference.width, reference.height):
-        raise InputError(
-            f"{probe.path} has another size than {reference.path}",
-            got=f"{probe.width}x{probe.height}",
-            expected=f"{reference.width}x{reference.height}",
-        )
-    return _compare_names(probe.path, reference.path, choice.of(reference.count))
-
-
-def _probe(path: Path, choice: FrameChoice) -> _Probe:
-    """Read every picture that will be needed; all of a video that does not say how many it has."""
-    _refuse_float_pictures(path)
-    with open_source(path) as source:
-        info, declared = source.info, source.info.frame_count
-        stop = None if declared is None else choice.of(declared).stop
-        read = sum(1 for _ in islice(source, stop))
-    if declared is not None and stop is not None and read < min(stop, declared):
-        raise InputError(f"{path} ends early", got=f"{read} frames", expected=f"{declared}, which it announces")
-    return _Probe(path=path, count=read if declared is None else declared, height=info.height, width=info.width)
-
-
-def _compare_names(prediction: Path, truth: Path, frames: range) -> str | None:
-    """A note if the picture names are shifted against each other.
-
-    Raises:
-        InputError: they do not run in step, so that different moments would be compared.
-    """
-    if not (prediction.is_dir() and truth.is_dir()):
-        return None
-    ours, theirs = (picture_files(path)[frames.start : frames.stop] for path in (prediction, truth))
-    if [name.stem for name in ours] == [name.stem for name in theirs]:
-        return None
-    shifts = [_shift(*pair) for pair in zip(ours, theirs, strict=True)]
-    for index, shift in enumerate(shifts):
-        if shift is None or shift != shifts[0]:
-            raise InputError(
-                f"The picture names of {prediction} and {truth} do not run in step",
-                got=f"{ours[index].name} beside {theirs[index].name}",
-                expected="names whose numbers differ by the same amount throughout",
-                remedy="rename the pictures; one may be missing",
-            )
-    return f"its pictures are numbered {shifts[0]:+d} against the truth's" if shifts[0] else None
-
-
-def _refuse_float_pictures(path: Path) -> None:
-    """Floating-point pictures would be read as 8-bit numbers, and may hold NaN."""
-    for file in picture_files(path) if path.is_dir() else [path]:
-        if file.suffix.lower() in (".tif", ".tiff"):
-            with contextlib.suppress(OSError), Image.open(file) as image:  # what cannot be opened is reported elsewhere
-                if image.mode == "F":
-                    raise InputError(
-                        f"{file} holds floating-point numbers",
-                        expected="pictures of 8 or 16 bits",
-                        remedy="clip them to [0, 1], check them for NaN and save them as PNG",
-                    )
-
-
-def _shift(prediction: Path, truth: Path) -> int | None:
-    """Difference of the last numbers in two names, None where one has no number."""
-    numbers = [re.findall(r"\d+", path.stem) for path in (prediction, truth)]
-    return int(numbers[0][-1]) - int(numbers[1][-1]) if all(numbers) else None

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import difflib
 import re
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -162,7 +163,9 @@ class _Checker:
         assert self.layout.truth is not None
         truth = self._find_set(folder, self.layout.truth)
         if truth is None:
-            self.tell(folder / self.layout.truth, "is missing: the folder of the ground truth")
+            inside = any(entry.name in self.layout.clips for entry in _folders(folder))
+            hint = f"; the clips lie in {folder} itself: name the folder above it" if inside else ""
+            self.tell(folder / self.layout.truth, f"is missing: the folder of the ground truth{hint}")
             return
         sizes = self.check_set(truth, scale=1)
         for name in self.layout.inputs:
@@ -198,7 +201,7 @@ class _Checker:
         return sizes
 
     def check_clip(self, folder: Path, frames: int | None, size: tuple[int, int] | None) -> tuple[int, int] | None:
-        """Pictures of one clip: how many, numbered without gaps, readable, of one size; that size."""
+        """Pictures of one clip: how many, numbered without gaps, readable, of one size; the size that most have."""
         pictures = _pictures(folder)
         if not pictures:
             self.tell(folder, "holds no pictures")
@@ -208,20 +211,22 @@ class _Checker:
         gap = _gap(pictures)
         if gap is not None:
             self.tell(folder, f"lacks a picture after {gap.name}, or one is misnamed")
-        first: tuple[int, int] | None = None
+        sizes: dict[Path, tuple[int, int]] = {}
         for picture in pictures:
             self.pictures += 1
             try:
                 with Image.open(picture) as image:
-                    here = image.size
+                    sizes[picture] = image.size
             except PICTURE_ERRORS as error:
                 self.tell(picture, f"cannot be read as a picture: {error}")
-                continue
-            wanted = first or size or here
+        if not sizes:
+            return None
+        most = Counter(sizes.values()).most_common(1)[0][0]
+        wanted = size or most
+        for picture, here in sizes.items():
             if here != wanted:
                 self.tell(picture, f"is {here[0]}x{here[1]} instead of {wanted[0]}x{wanted[1]}")
-            first = first or here
-        return first
+        return most
 
     def check_vimeo(self, folder: Path) -> None:
         """The clips that the test list names, `sequences/00001/0266/im1.png` to `im7.png`."""

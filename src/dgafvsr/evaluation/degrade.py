@@ -12,8 +12,9 @@ from PIL import Image
 from torch import Tensor
 
 from dgafvsr.errors import InputError, OutputError, UsageError
-from dgafvsr.evaluation.clips import discover_clips, picture_files
+from dgafvsr.evaluation.clips import discover_clips
 from dgafvsr.evaluation.degradations import SCALE, crop_to_scale, reduce_bicubic, reduce_blurred
+from dgafvsr.evaluation.probes import picture_files
 from dgafvsr.evaluation.realistic import degrade_realistic
 from dgafvsr.video.atomic import PendingFolder, writing_error
 from dgafvsr.video.color import to_array, to_tensor, to_uint8
@@ -31,7 +32,7 @@ def degrade_clips(
     target: Path,
     kind: DegradationKind,
     *,
-    seed: int = 0,
+    seed: int | None = None,
     overwrite: bool = False,
     on_clip: Callable[[str, int], None] | None = None,
 ) -> int:
@@ -43,7 +44,7 @@ def degrade_clips(
         source: a video, a folder of pictures, or a folder of clips.
         target: the folder to make; each clip's folder appears when it is complete.
         kind: BIx4, BDx4, or random and realistic.
-        seed: of `realistic`; a clip's parameters belong to (seed, its name).
+        seed: of `realistic`, the only random kind; None means 0. A clip's parameters belong to (seed, its name).
         overwrite: replace folders of pictures that are there.
         on_clip: called with a clip's name and its number of frames when it is complete.
 
@@ -51,37 +52,39 @@ def degrade_clips(
         The number of frames written.
 
     Raises:
-        InputError: a clip cannot be read or reduced.
-        OutputError: the target cannot be written.
-        UsageError: unknown kind or a negative seed.
+        InputError: a clip cannot be read or reduced; sizes and picture headers of all clips are read before any work.
+        OutputError: the target cannot be written; found before any work where a clip's folder exists.
+        UsageError: unknown kind, or a seed that is negative or that nothing would use.
     """
     _check(kind, seed)
     clips = discover_clips(source)
     several = source.is_dir() and list(clips.values()) != [source]
+    for path in clips.values():
+        with open_source(path) as frames_of:
+            _check_size(path, frames_of)
     if several:
         _make_folder(target, source)
+    targets = {name: target / name if several else target for name in clips}
+    for name, path in clips.items():
+        PendingFolder(targets[name], overwrite=overwrite, source=path, may_hold=IMAGE_SUFFIXES).discard()
     total = 0
     for name, path in clips.items():
-        frames = degrade_clip(path, target / name if several else target, kind, seed=seed, overwrite=overwrite)
+        frames = degrade_clip(path, targets[name], kind, seed=seed, overwrite=overwrite)
         total += frames
         if on_clip is not None:
             on_clip(name, frames)
     return total
 
 
-def degrade_clip(source: Path, target: Path, kind: DegradationKind, *, seed: int = 0, overwrite: bool = False) -> int:
+def degrade_clip(
+    source: Path, target: Path, kind: DegradationKind, *, seed: int | None = None, overwrite: bool = False
+) -> int:
     """Degrade one clip into a folder of PNG files; see `degrade_clips`."""
     _check(kind, seed)
     with open_source(source) as frames:
-        height, width = frames.info.height // SCALE, frames.info.width // SCALE
-        if min(height, width) < 2 * SCALE:
-            raise InputError(
-                f"{source} is too small to be reduced",
-                got=f"{frames.info.width}x{frames.info.height}",
-                expected=f"at least {2 * SCALE * SCALE} pixels a side",
-            )
+        _check_size(source, frames)
         name = source.stem if source.is_file() else source.resolve().name
-        reduced = _reduce(_tensors(frames), kind, (seed, zlib.crc32(name.encode())))
+        reduced = _reduce(_tensors(frames), kind, (seed or 0, zlib.crc32(name.encode())))
         return _write(reduced, target, _picture_names(source), source=source, overwrite=overwrite)
 
 
@@ -121,10 +124,21 @@ def _tensors(source: FrameSource) -> Iterator[Tensor]:
         yield crop_to_scale(to_tensor(frame.pixels[None]))
 
 
-def _check(kind: str, seed: int) -> None:
+def _check_size(path: Path, frames: FrameSource) -> None:
+    if min(frames.info.height, frames.info.width) < 2 * SCALE * SCALE:
+        raise InputError(
+            f"{path} is too small to be reduced",
+            got=f"{frames.info.width}x{frames.info.height}",
+            expected=f"at least {2 * SCALE * SCALE} pixels a side",
+        )
+
+
+def _check(kind: str, seed: int | None) -> None:
     if kind not in get_args(DegradationKind):
         raise UsageError("Unknown degradation", got=kind, expected=f"one of {', '.join(get_args(DegradationKind))}")
-    if seed < 0:
+    if seed is not None and kind != "realistic":
+        raise UsageError(f"{kind} has nothing random to seed", got=f"--seed {seed}", remedy="leave --seed out")
+    if seed is not None and seed < 0:
         raise UsageError("The seed is out of range", got=seed, expected="0 or more")
 
 

@@ -33,6 +33,14 @@ __all__ = ["QualityName", "QualityScore", "read_niqe_prior"]
 QualityName = Literal["musiq", "clipiqa", "niqe"]
 
 LICENCE = "pyiqa is under the PolyForm Noncommercial Licence 1.0.0"
+HOSTS: Mapping[QualityName, str] = {
+    "musiq": "huggingface.co",
+    "clipiqa": "openaipublic.azureedge.net",
+    "niqe": "huggingface.co",
+}
+"""Where pyiqa gets what it needs."""
+MOVED = {"pkg_resources": "setuptools<82"}
+"""Module -> what brings it, where the names differ: CLIP's package imports what setuptools 82 removed."""
 FEATURES = 36
 # Names of the mean and the covariance in BasicSR's .npz and in the authors' .mat file.
 PRIOR_NAMES = (("mu_pris_param", "cov_pris_param"), ("mu_prisparam", "cov_prisparam"))
@@ -147,7 +155,10 @@ def _load(
 
 
 def _remedy(name: QualityName, missing: str | None) -> str:
-    if missing is not None:
+    if missing == "pyiqa":
         return f"pip install 'dgafvsr[iqa]' ({LICENCE}: no commercial use), or leave {name} out"
+    if missing is not None:  # of what pyiqa itself is built on
+        package = MOVED.get(missing, missing)
+        return f"pip install '{package}', which pyiqa uses and did not bring, or leave {name} out"
     own = "give a prior (--niqe-prior FILE), " if name == "niqe" else ""
-    return f"{own}run once with a connection to huggingface.co, or leave {name} out"
+    return f"{own}run once with a connection to {HOSTS[name]}, or leave {name} out"

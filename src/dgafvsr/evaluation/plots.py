@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,6 +15,11 @@ from dgafvsr.errors import UsageError
 from dgafvsr.evaluation.outputs import write_atomically
 
 __all__ = ["Bars", "Curve", "Panel", "Strip", "Tile", "check_plotting", "save_plot", "save_sheet", "save_strips"]
+
+GROUP_WIDTH = 0.8
+"""Of the bars of a group, which are 1 apart."""
+LABEL_LETTERS = 48
+"""So many fit below a panel when they run from left to right."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,7 +59,7 @@ class Panel:
     groups: tuple[str, ...] = ()
     """Names of the groups of bars."""
     levels: Mapping[str, float] = field(default_factory=dict)
-    """Name -> height of a dashed line from side to side."""
+    """Name -> height of a dashed line across the last group, which holds what it is to be compared with."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,6 +70,8 @@ class Strip:
     """Above it."""
     pixels: NDArray[Any]
     """T W 3 in [0, 1]: time runs downwards."""
+    first: int = 0
+    """The number of the first frame."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -89,7 +97,7 @@ def check_plotting() -> None:
 
 
 def save_plot(panels: Sequence[Sequence[Panel]], path: Path, *, overwrite: bool = False) -> None:
-    """Draw panels on a grid, with one legend: the names are the same throughout.
+    """Draw panels on a grid, with one legend: a name means the same throughout.
 
     Args:
         panels: rows of panels; a row may be shorter than the first.
@@ -109,8 +117,7 @@ def save_plot(panels: Sequence[Sequence[Panel]], path: Path, *, overwrite: bool 
         for panel, axes in zip(row, row_axes, strict=False):
             axes.set_visible(True)
             _draw(panel, axes)
-    handles, labels = grid[0][0].get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside lower center", ncols=min(4, max(1, len(labels))), fontsize=8)
+    _add_legend(figure, [panel for row in panels for panel in row], grid.flat)
     _save(figure, path, overwrite=overwrite)
 
 
@@ -128,10 +135,13 @@ def save_strips(strips: Sequence[Strip], path: Path, *, overwrite: bool = False)
     """
     figure, grid = _figure(len(strips), 1, size=(10.0, 1.5 * len(strips)))
     for strip, (axes,) in zip(strips, grid, strict=True):
-        axes.imshow(strip.pixels, aspect="auto", interpolation="nearest")
+        count, width = strip.pixels.shape[:2]
+        frames = (strip.first - 0.5, strip.first + count - 0.5)
+        axes.imshow(strip.pixels, aspect="auto", interpolation="nearest", extent=(0, width, *reversed(frames)))
         axes.set_title(strip.name, fontsize=9, loc="left")
         axes.set_ylabel("frame", fontsize=8)
         axes.set_xticks([])
+        _whole_ticks(axes.yaxis)
     _save(figure, path, overwrite=overwrite)
 
 
@@ -174,22 +184,56 @@ def _save(figure: Any, path: Path, *, overwrite: bool) -> None:
     write_atomically(path, lambda target: canvas.print_png(str(target)), overwrite=overwrite)
 
 
+def _add_legend(figure: Any, panels: Sequence[Panel], axes: Sequence[Any]) -> None:
+    """Every name once, in the order of the panels; a line that only some of them have is not forgotten."""
+    drawn: dict[str, Any] = {}
+    for each in axes:
+        handles, labels = each.get_legend_handles_labels()
+        drawn |= dict(zip(labels, handles, strict=True))
+    drawn_by = [[*(curve.name for curve in panel.curves), *(bars.name for bars in panel.bars)] for panel in panels]
+    levels = [list(panel.levels) for panel in panels]
+    names = list(dict.fromkeys(itertools.chain.from_iterable([*drawn_by, *levels])))
+    columns = min(4, max(1, len(names)))
+    figure.legend([drawn[name] for name in names], names, loc="outside lower center", ncols=columns, fontsize=8)
+
+
+def _whole_ticks(axis: Any) -> None:
+    from matplotlib.ticker import MaxNLocator
+
+    axis.set_major_locator(MaxNLocator(nbins=6, integer=True))
+
+
 def _draw(panel: Panel, axes: Any) -> None:
     for curve in panel.curves:
         x, y = zip(*curve.points, strict=True) if curve.points else ((), ())
         axes.plot(x, y, "--" if curve.dashed else "-", marker=".", label=curve.name)
-    width = 0.8 / max(1, len(panel.bars))
-    for index, bars in enumerate(panel.bars):
-        places = np.arange(len(bars.heights)) + (index - (len(panel.bars) - 1) / 2) * width
-        axes.bar(places, bars.heights, width, label=bars.name)
+    if panel.curves:
+        _whole_ticks(axes.xaxis)  # frames, steps and scales are whole numbers
     if panel.bars:
-        axes.set_xticks(range(len(panel.groups)), panel.groups, fontsize=8)
-        known = [height for bars in panel.bars for height in bars.heights if np.isfinite(height)]
-        known += list(panel.levels.values())
-        if known and min(known) > 0.7 * max(known):  # differences would not be seen from 0 on
-            axes.set_ylim(min(known) - 0.3 * (max(known) - min(known)) - 1e-3, max(known) + 0.1 * abs(max(known)))
-    for index, (name, height) in enumerate(panel.levels.items()):
-        axes.axhline(height, linestyle="--", color=f"C{index + len(panel.bars)}", label=name)
+        _draw_bars(panel, axes)
     axes.set_title(panel.title, fontsize=9)
     axes.set_xlabel(panel.x_label)
     axes.grid(alpha=0.3)
+    axes.set_axisbelow(True)
+
+
+def _draw_bars(panel: Panel, axes: Any) -> None:
+    width = GROUP_WIDTH / len(panel.bars)
+    for index, bars in enumerate(panel.bars):
+        places = np.arange(len(bars.heights)) + (index - (len(panel.bars) - 1) / 2) * width
+        axes.bar(places, bars.heights, width, label=bars.name)
+    last = len(panel.groups) - 1
+    for index, (name, height) in enumerate(panel.levels.items()):
+        reach = last - GROUP_WIDTH / 2 - 0.05, last + GROUP_WIDTH / 2 + 0.05
+        axes.hlines(height, *reach, linestyle="--", color=f"C{index + len(panel.bars)}", label=name)
+    long = sum(map(len, panel.groups)) > LABEL_LETTERS
+    axes.set_xticks(range(len(panel.groups)), panel.groups, fontsize=8, rotation=90 if long else 0)
+    known = [height for bars in panel.bars for height in bars.heights if np.isfinite(height)]
+    known += list(panel.levels.values())
+    if not known:
+        return
+    low, high = min(known), max(known)
+    margin = 0.15 * (high - low) or 0.01 * abs(high)
+    if 0 < 0.7 * high < low:  # differences would not be seen from 0 on
+        axes.set_ylim(low - 2 * margin, high + margin)
+        axes.set_ylabel("axis does not start at 0", fontsize=7)

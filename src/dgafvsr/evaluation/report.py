@@ -10,36 +10,78 @@ import csv
 import io
 import json
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+from rich.cells import cell_len
 from rich.table import Table
+from rich.text import Text
 
 from dgafvsr.evaluation.metrics import METRICS, MetricName
 from dgafvsr.evaluation.outputs import check_targets, write_atomically
 from dgafvsr.evaluation.results import ClipScores, EvaluationResult, MethodScores
 
-__all__ = ["rich_table", "save_report", "to_csv", "to_json", "to_markdown"]
+__all__ = ["footnotes", "headline", "rich_tables", "save_report", "to_csv", "to_json", "to_markdown"]
 
 
-def rich_table(result: EvaluationResult, *, per_clip: bool = True) -> Table:
+def rich_tables(result: EvaluationResult, *, width: int | None = None, per_clip: bool = True) -> list[Table]:
     """The result for a terminal: one row per clip and method, means below, references last.
+
+    Metrics that find no room beside the others get tables of their own: a number is never cut. Names and reasons come
+    from outside and are shown as they are, without rich's markup.
 
     Args:
         result: what to show.
+        width: columns of the terminal; None puts everything into one table.
         per_clip: whether clips have rows of their own.
     """
-    table = Table(title=_headline(result), caption="\n".join(_footnotes(result)) or None, caption_justify="left")
-    table.add_column("clip")
-    table.add_column("method")
-    for name in result.metrics:
-        table.add_column(METRICS[name].heading, justify="right")
-    for clip, method, cells, style in _rows(result, per_clip=per_clip):
-        table.add_row(clip, method, *cells, style={"reference": "dim", "mean": "bold"}.get(style))
-    return table
+    rows = _rows(result, per_clip=per_clip)
+    headings = ("clip", "method")
+    columns = [row[0] for row in rows], [row[1] for row in rows]
+    names = [_fitting([heading, *column], width) for heading, column in zip(headings, columns, strict=True)]
+    cells = {name: [row[2][index] for row in rows] for index, name in enumerate(result.metrics)}
+    texts = {name: [METRICS[name].heading, *cells[name]] for name in result.metrics}
+    widths = {name: max(map(cell_len, texts[name])) if width is None else _longest_word(texts[name]) for name in texts}
+    tables = []
+    for part in _blocks(widths, None if width is None else width - sum(names) - 3 * len(names) - 1):
+        table = Table()
+        for heading, room in zip(headings, names, strict=True):
+            table.add_column(heading, width=room, overflow="fold")
+        for name in part:
+            table.add_column(Text(METRICS[name].heading), justify="right", width=widths[name])
+        for index, (clip, method, _, kind) in enumerate(rows):
+            shown = (clip, method, *(cells[name][index] for name in part))
+            table.add_row(*map(Text, shown), style={"reference": "dim", "mean": "bold"}.get(kind))
+        tables.append(table)
+    return tables
+
+
+def headline(result: EvaluationResult) -> str:
+    """Protocol, clips and frames, which belong to every number.
+
+    Args:
+        result: what is shown.
+    """
+    limit = "" if result.max_frames is None else f" (at most the first {result.max_frames} of each clip)"
+    clips = ", ".join(result.clip_names) if len(result.clip_names) <= 6 else f"{len(result.clip_names)} clips"
+    return f"Protocol {result.protocol.name}; {clips}; {result.frame_count} frames{limit}"
+
+
+def footnotes(result: EvaluationResult) -> list[str]:
+    """What a reader of the table must know: why a metric has no value, and notes on the clips.
+
+    Args:
+        result: what is shown.
+    """
+    reasons = [f"{METRICS[name].title} n/a: {found.reason}" for name, found in result.unavailable.items()]
+    own = result.truth is None and "warping" in result.metrics
+    motion = (
+        [f"{METRICS['warping'].title}: along each method's own motion, since there is no ground truth"] if own else []
+    )
+    return [*reasons, *motion, *result.notes]
 
 
 def to_markdown(result: EvaluationResult, *, per_clip: bool = True) -> str:
@@ -51,7 +93,7 @@ def to_markdown(result: EvaluationResult, *, per_clip: bool = True) -> str:
     """
     headings = ["clip", "method", *(METRICS[name].heading for name in result.metrics)]
     lines = [
-        f"{_headline(result)}",
+        f"{headline(result)}",
         "",
         _markdown_row(headings),
         _markdown_row(["---", "---"] + ["---:"] * (len(headings) - 2)),
@@ -62,7 +104,7 @@ def to_markdown(result: EvaluationResult, *, per_clip: bool = True) -> str:
             pairs = zip(result.metrics, cells, strict=True)
             cells = [f"**{cell}**" if best[name] == method else cell for name, cell in pairs]
         lines.append(_markdown_row([clip, f"*{method}*" if style == "reference" else method, *cells]))
-    lines += ["", *(f"- {note}" for note in _footnotes(result))] if _footnotes(result) else []
+    lines += ["", *(f"- {note}" for note in footnotes(result))] if footnotes(result) else []
     return "\n".join(lines) + "\n"
 
 
@@ -170,19 +212,27 @@ def _best(result: EvaluationResult, metric: MetricName) -> str | None:
     return (max if METRICS[metric].higher_is_better else min)(known, key=lambda name: known[name])
 
 
-def _headline(result: EvaluationResult) -> str:
-    limit = "" if result.max_frames is None else f" (the first {result.max_frames} of each clip)"
-    clips = ", ".join(result.clip_names) if len(result.clip_names) <= 6 else f"{len(result.clip_names)} clips"
-    return f"Protocol {result.protocol.name}; {clips}; {result.frame_count} frames{limit}"
+def _fitting(names: Sequence[str], width: int | None) -> int:
+    """Columns for names: what the longest needs, of a terminal a third at most, since they may be folded."""
+    needed = max(map(cell_len, names))
+    return needed if width is None else min(needed, max(8, width // 3))
 
 
-def _footnotes(result: EvaluationResult) -> list[str]:
-    reasons = [f"{METRICS[name].title} n/a: {found.reason}" for name, found in result.unavailable.items()]
-    own = result.truth is None and "warping" in result.metrics
-    motion = (
-        [f"{METRICS['warping'].title}: along each method's own motion, since there is no ground truth"] if own else []
-    )
-    return [*reasons, *motion, *result.notes]
+def _longest_word(texts: Sequence[str]) -> int:
+    return max(cell_len(word) for text in texts for word in text.split())
+
+
+def _blocks(widths: Mapping[MetricName, int], room: int | None) -> list[list[MetricName]]:
+    """The metrics in order, each block as many as fit beside each other with their borders, at least one."""
+    blocks: list[list[MetricName]] = []
+    left = 0
+    for name, width in widths.items():
+        left -= width + 3
+        if not blocks or (room is not None and left < 0):
+            blocks.append([])
+            left = (room or 0) - width - 3
+        blocks[-1].append(name)
+    return blocks
 
 
 def _markdown_row(cells: Sequence[str]) -> str:

@@ -13,15 +13,24 @@ from pathlib import Path
 
 from dgafvsr.errors import InputError, UsageError
 from dgafvsr.evaluation.cache import ScoreCache, Values
-from dgafvsr.evaluation.clips import ClipPlan, FrameChoice, plan_clips
+from dgafvsr.evaluation.clips import ClipPlan, InputPlan, plan_clips
 from dgafvsr.evaluation.metrics import METRICS, MetricName, Unavailable
 from dgafvsr.evaluation.no_reference import read_niqe_prior
+from dgafvsr.evaluation.probes import FrameChoice
 from dgafvsr.evaluation.protocols import PROTOCOLS, Protocol
 from dgafvsr.evaluation.results import ClipScores, EvaluationResult, MethodScores
-from dgafvsr.evaluation.scoring import FrameValues, Instruments, InstrumentSettings, load_instruments
+from dgafvsr.evaluation.scoring import FLOW_METRICS, FrameValues, Instruments, InstrumentSettings, load_instruments
 from dgafvsr.evaluation.workers import Segment, score_segments, segments_of
 
-__all__ = ["NO_TRUTH_METRICS", "EvaluationProgress", "EvaluationSettings", "check_inputs", "evaluate_folders"]
+__all__ = [
+    "NO_TRUTH_METRICS",
+    "EvaluationProgress",
+    "EvaluationSettings",
+    "check_inputs",
+    "check_sizes",
+    "evaluate_folders",
+    "missing_metrics",
+]
 
 NO_TRUTH_METRICS: tuple[MetricName, ...] = ("musiq", "clipiqa", "niqe", "warping")
 """What is computed of a benchmark without ground truth, such as VideoLQ, if nobody asks for other metrics."""
@@ -125,7 +134,7 @@ def evaluate_folders(
     unavailable = _without_truth(settings.metrics) if truth is None else {}
     unavailable |= _without_pairs(plans, [name for name in settings.metrics if name not in unavailable])
     wanted = tuple(name for name in settings.metrics if name not in unavailable)
-    _check_sizes(plans, wanted, settings.protocol.crop_border)
+    check_sizes(plans, settings, with_truth=truth is not None)
     scores = _Scores(plans, wanted, ScoreCache(settings.cache, settings.instruments), on_progress)
     instruments, missing = load_instruments(scores.missing_metrics(), settings.instruments)
     unavailable |= missing
@@ -150,16 +159,14 @@ def check_inputs(predictions: Mapping[str, Path], truth: Path | None, settings: 
         settings: as for `evaluate_folders`.
 
     Raises:
-        InputError: predictions and truth do not fit or cannot be read, or a file of weights cannot.
-        UsageError: a setting that makes no sense.
+        InputError: predictions and truth do not fit or cannot be read, or a file of weights is not there.
+        ModelError: named weights cannot be used.
+        UsageError: a setting that makes no sense, or weights are named that nothing would use.
     """
-    if settings.flow_weights is not None and not settings.flow_weights.is_file():
-        raise InputError(f"{settings.flow_weights} is no file of flow weights", remedy="check the path")
-    if settings.niqe_prior is not None:
-        read_niqe_prior(settings.niqe_prior)
+    _check_weights(settings)
     if predictions:
         plans = plan_clips(predictions, truth, choice=settings.choice, clips=settings.clips)
-        _check_sizes(plans, settings.metrics, settings.protocol.crop_border)
+        check_sizes(plans, settings, with_truth=truth is not None)
 
 
 class _Scores:
@@ -267,11 +274,22 @@ def _without_pairs(plans: list[ClipPlan], metrics: Sequence[MetricName]) -> dict
     return {name: reason for name in metrics if METRICS[name].temporal}
 
 
-def _check_sizes(plans: list[ClipPlan], metrics: Sequence[MetricName], crop_border: int) -> None:
-    """Refuse pictures that a metric cannot take, before the first is computed."""
+def check_sizes(plans: Sequence[ClipPlan | InputPlan], settings: EvaluationSettings, *, with_truth: bool) -> None:
+    """Refuse pictures that a metric cannot take, before the first is made or scored.
+
+    Args:
+        plans: the clips, with the size of the pictures that will be scored.
+        settings: the metrics and the protocol's crop.
+        with_truth: whether there is ground truth; without it some metrics are not computed.
+
+    Raises:
+        InputError: they are too small; the message names the clip and the metric.
+    """
+    crop_border = settings.protocol.crop_border
+    computed = [name for name in settings.metrics if with_truth or not METRICS[name].needs_truth]
     for plan in plans:
         side = min(plan.height, plan.width) - 2 * crop_border
-        for name in metrics:
+        for name in computed:
             if side < METRICS[name].minimum_side:
                 raise InputError(
                     f"The pictures of {plan.name} are too small for {METRICS[name].title}",
@@ -279,3 +297,44 @@ def _check_sizes(plans: list[ClipPlan], metrics: Sequence[MetricName], crop_bord
                     expected=f"at least {METRICS[name].minimum_side} pixels on each side",
                     remedy=f"leave {name} out",
                 )
+
+
+def missing_metrics(settings: EvaluationSettings, *, with_truth: bool) -> dict[MetricName, str]:
+    """The metrics that will have no value on this machine, and why; found out before frames are made for hours.
+
+    Args:
+        settings: what is to be computed.
+        with_truth: whether there is ground truth.
+
+    Raises:
+        ModelError: flow weights that were named cannot be used.
+    """
+    absent = {} if with_truth else _without_truth(settings.metrics)
+    wanted = [name for name in settings.metrics if name not in absent]
+    absent |= load_instruments(wanted, settings.instruments)[1]
+    return {name: f"{METRICS[name].title} n/a: {found.reason}" for name, found in absent.items()}
+
+
+def _check_weights(settings: EvaluationSettings) -> None:
+    """Refuse files of weights that cannot be used, or that nothing would use."""
+    flow, prior = settings.flow_weights, settings.niqe_prior
+    if flow is not None:
+        if not flow.is_file():
+            raise InputError(f"{flow} is no file of flow weights", remedy="check the path")
+        users = [name for name in settings.metrics if name in FLOW_METRICS]
+        if not users or not settings.protocol.flow.startswith("raft"):
+            raise UsageError(
+                f"Nothing would use the flow weights {flow}",
+                got=f"metrics {', '.join(settings.metrics)}; flow {settings.protocol.flow}",
+                expected=f"{' or '.join(FLOW_METRICS)} with RAFT",
+                remedy="leave --flow-weights out",
+            )
+        load_instruments(users, settings.instruments)
+    if prior is not None:
+        read_niqe_prior(prior)
+        if "niqe" not in settings.metrics:
+            raise UsageError(
+                f"Nothing would use the prior {prior}",
+                got=f"metrics {', '.join(settings.metrics)}",
+                remedy="add niqe to --metrics, or leave --niqe-prior out",
+            )

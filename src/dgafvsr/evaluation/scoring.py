@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal, cast
 
@@ -25,9 +25,10 @@ from dgafvsr.evaluation.temporal import TruthMotion, tlpips, tof, warping_error
 from dgafvsr.flow.estimator import FlowEstimator, create_flow_estimator
 from dgafvsr.flow.raft import RAFTFlow
 
-__all__ = ["ClipScorer", "FrameValues", "InstrumentSettings", "Instruments", "load_instruments"]
+__all__ = ["FLOW_METRICS", "ClipScorer", "FrameValues", "InstrumentSettings", "Instruments", "load_instruments"]
 
-
+FLOW_METRICS: tuple[MetricName, ...] = ("tof", "warping")
+"""Those that look at optical flow."""
 QUALITIES: tuple[QualityName, ...] = ("musiq", "clipiqa", "niqe")
 
 
@@ -84,7 +85,7 @@ def load_instruments(
     users: dict[str, tuple[MetricName, ...]] = {
         "lpips": ("lpips", "tlpips"),
         "dists": ("dists",),
-        "flow": ("tof", "warping"),
+        "flow": FLOW_METRICS,
         **{name: (name,) for name in QUALITIES},
     }
     loaded: dict[str, Any] = {}
@@ -109,9 +110,10 @@ def _load(instrument: str, settings: InstrumentSettings) -> PerceptualDistance |
     if instrument != "flow":
         return QualityScore(cast(QualityName, instrument), device=settings.device, niqe_prior=settings.niqe_prior)
     protocol, device, weights = settings.protocol, torch.device(settings.device), settings.flow_weights
-    if protocol.flow in ("raft_large", "raft_small"):
-        size: Literal["large", "small"] = "large" if protocol.flow == "raft_large" else "small"
-        return RAFTFlow.from_pretrained(size, weights=weights, device=device, mode=protocol.flow_mode)
+    if protocol.flow.startswith("raft_"):
+        size: Literal["large", "small"] = "large" if "large" in protocol.flow else "small"
+        mode = replace(protocol.flow_mode, half=protocol.flow.endswith("_half"))
+        return RAFTFlow.from_pretrained(size, weights=weights, device=device, mode=mode)
     return create_flow_estimator(protocol.flow, device=device, weights=weights)
 
 

@@ -23,7 +23,8 @@ from torch import Tensor
 from dgafvsr import __version__
 from dgafvsr.errors import ModelError, OutputError
 from dgafvsr.evaluation.cache import hash_file
-from dgafvsr.evaluation.clips import InputPlan, picture_files, read_pictures
+from dgafvsr.evaluation.clips import InputPlan, read_pictures
+from dgafvsr.evaluation.probes import picture_files
 from dgafvsr.evaluation.runner import EvaluationProgress
 from dgafvsr.video.atomic import PendingFolder, writing_error
 from dgafvsr.video.folders import IMAGE_SUFFIXES

@@ -107,6 +107,22 @@ def test_bad_request_for_domains_is_one_line(clip, monkeypatch, capsys, options,
     assert capsys.readouterr().err.count("\n") == 1
 
 
+@pytest.mark.parametrize("command", ["domains", "warping"])
+def test_damage_of_the_last_clip_is_found_before_the_model_is_loaded(tmp_path, monkeypatch, capsys, command):
+    for name in ("a", "b"):
+        write_clip(tmp_path / "set" / name, smooth_clip(3, 80, 96))
+    broken = tmp_path / "set" / "b" / "00000002.png"
+    broken.write_bytes(broken.read_bytes()[:300])
+    monkeypatch.setattr("dgafvsr.apps.cli.analyze._load", lambda *_: pytest.fail("the model was loaded"))
+    assert run(["analyze", command, str(tmp_path / "set")]) == 3
+    assert "00000002.png" in capsys.readouterr().err
+
+
+def test_model_that_would_be_ignored_is_refused(clip, capsys):
+    assert run(["analyze", "warping", str(clip), "--features", "frame", "--model", "packaged"]) == 2
+    assert "needs no model" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize("name", ["domains", "warping"])
 def test_every_option_is_documented(name):
     command = typer.main.get_command(app).commands[name]

@@ -35,8 +35,8 @@ def published(folder, *, controlnet=False):
 
 
 def evaluate(*words):
-    common = ["--lr", "lr", "--truth", "gt", "--metrics", "psnr", "--device", "cpu", "--jobs", "1", "--steps", "2"]
-    return run(["evaluate", *common, *words])
+    common = ["--lr", "lr", "--truth", "gt", "--metrics", "psnr", "--device", "cpu", "--jobs", "1"]
+    return run(["evaluate", *common, *(["--steps", "2"] if "--model" in words else []), *words])
 
 
 def test_upscaler_without_guidance_is_run_per_frame_and_once(place):
@@ -107,3 +107,58 @@ def test_impossible_values_are_one_line_before_any_work(capsys, options, code):
     assert evaluate("--baseline", "bicubic", "--keep-frames", "kept", *options) == code
     assert capsys.readouterr().err.count("\n") == 1
     assert not list(Path(".").rglob("kept/*/*"))
+
+
+@pytest.mark.parametrize(
+    ("options", "named"),
+    [
+        (["--steps", "2"], "--steps"),
+        (["--seed", "0"], "--seed"),
+        (["--dtype", "float32"], "--dtype"),
+        (["--no-guidance", "--guidance"], "--guidance, --no-guidance"),
+        (["--profile-row", "3"], "--plots"),
+        (["--no-cache", "--cache", "scores"], "--no-cache"),
+        (["--metrics", "psnr,tof", "--flow", "dis", "--flow-weights", "raft.safetensors"], "raft.safetensors"),
+        (["--metrics", "psnr", "--flow-weights", "raft.safetensors"], "raft.safetensors"),
+    ],
+)
+def test_options_that_would_be_ignored_are_refused(place, capsys, options, named):
+    (place / "raft.safetensors").write_bytes(b"weights")
+    assert evaluate("--baseline", "bicubic", "--keep-frames", "kept", *options) == 2
+    assert named in capsys.readouterr().err
+    assert not Path("kept").exists()
+
+
+def test_frames_are_not_kept_where_none_are_made(capsys):
+    assert run(["evaluate", "gt", "--truth", "gt", "--keep-frames", "kept"]) == 2
+    assert "--keep-frames" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("options", "code", "named"),
+    [
+        (["--metrics", "psnr,niqe"], 3, "NIQE"),
+        (["--crop", "40"], 3, "crop of 40"),
+        (["--plots", "plots", "--profile-row", "64"], 2, "no such row"),
+        (["--metrics", "tof", "--flow", "raft_large", "--flow-weights", "lr/000.png"], 3, "lr/000.png"),
+    ],
+)
+def test_what_cannot_be_scored_is_found_before_frames_are_made(place, capsys, options, code, named):
+    pytest.importorskip("matplotlib")
+    made = next((place / "lr").iterdir())
+    made.rename(place / "lr" / "000.png")
+    assert evaluate("--baseline", "bicubic", "--keep-frames", "kept", *options) == code
+    assert named in capsys.readouterr().err
+    assert not list(Path("kept").rglob("*.png"))
+
+
+def test_metrics_without_weights_are_told_before_frames_are_made(capsys, monkeypatch):
+    monkeypatch.setattr("dgafvsr.evaluation.perceptual._lpips_network", _refuse)
+    assert evaluate("--baseline", "bicubic", "--metrics", "psnr,lpips") == 0
+    printed = capsys.readouterr()
+    assert "note: LPIPS n/a: LPIPS has no weights" in printed.err
+    assert "LPIPS n/a: LPIPS has no weights" in printed.out
+
+
+def _refuse():
+    raise OSError("no route to host")

@@ -8,15 +8,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, cast, get_args
 
 import typer
-from rich.console import Console
 
 from dgafvsr.apps.cli.progress import CountBar
-from dgafvsr.apps.cli.reports import REPORTS, Csv, Json, Markdown, Overwrite, wanted
+from dgafvsr.apps.cli.reports import REPORTS, Csv, Json, Markdown, Overwrite, show_tables, wanted
 from dgafvsr.errors import UsageError
 
 if TYPE_CHECKING:
     from dgafvsr.analysis.report import AnalysisReport
-    from dgafvsr.analysis.samples import WarpSample
+    from dgafvsr.analysis.samples import ClipSettings, WarpSample
 
 __all__ = ["app", "domains", "parse_choices", "parse_scales", "warping"]
 
@@ -46,7 +45,7 @@ Flow = Annotated[
     typer.Option(
         metavar="NAME",
         rich_help_panel=SOURCE,
-        help="Optical flow: dis, dis_fast, raft_large or raft_small.",
+        help="Optical flow: dis, dis_fast, raft_large, raft_small, raft_large_half or raft_small_half.",
         show_default="the model's, or dis",
     ),
 ]
@@ -149,7 +148,7 @@ def domains(
         (warp,) = parse_choices(warp, get_args(Convention), "--warp", one=True)
     part = ClipSettings(max_frames=max_frames, crop=crop)
     reports = _check(flow, wanted(json, markdown, csv), wanted(plot, pictures), overwrite=overwrite)
-    paths, chosen = _find(clips), choose_device(device)
+    paths, chosen = _find(clips, part), choose_device(device)
     pipe = _load(model, str(chosen))
     backend = flow or str(pipe.config.flow)
     estimator = create_flow_estimator(cast(FlowEstimatorName, backend), device=chosen)
@@ -253,8 +252,10 @@ def warping(
     )
     part = ClipSettings(max_frames=max_frames, crop=crop)
     (kind,) = parse_choices(features, ("latent", "frame"), "--features", one=True)
+    if kind == "frame" and model is not None:
+        raise UsageError("--features frame needs no model", got=f"--model {model}", remedy="leave --model out")
     reports = _check(flow, wanted(json, markdown, csv), wanted(plot, pictures), overwrite=overwrite)
-    paths, chosen = _find(clips), choose_device(device)
+    paths, chosen = _find(clips, part), choose_device(device)
     encoder: Encoder = encode_frame
     backend, source = flow or "dis", "reduced frames"
     if kind == "latent":
@@ -339,11 +340,14 @@ def _check(flow: str | None, reports: list[Path], drawings: list[Path], *, overw
     return reports
 
 
-def _find(clips: list[Path]) -> list[Path]:
-    """The clips that the arguments hold, in order."""
+def _find(clips: list[Path], part: ClipSettings) -> list[Path]:
+    """The clips that the arguments hold, in order, all of them readable."""
+    from dgafvsr.analysis.samples import check_clips
     from dgafvsr.evaluation.clips import discover_clips
 
-    return [path for argument in clips for path in discover_clips(argument).values()]
+    found = [path for argument in clips for path in discover_clips(argument).values()]
+    check_clips(found, part)
+    return found
 
 
 def _first_kept(samples: Iterator[WarpSample], first: list[WarpSample]) -> Iterator[WarpSample]:
@@ -365,6 +369,6 @@ def _load(model: str | None, device: str) -> Any:
 def _show(report: AnalysisReport, paths: list[Path], *, overwrite: bool) -> None:
     from dgafvsr.analysis.report import rich_table, save_report
 
-    Console(soft_wrap=True).print(rich_table(report))
+    show_tables(report.title, lambda _: [rich_table(report)], report.notes)
     for path in paths:
         save_report(report, path, overwrite=overwrite)

@@ -67,7 +67,10 @@ def degrade(
             help="bicubic (antialiased, x1/4), bd (blur of sigma 1.6, every 4th pixel) or realistic (random).",
         ),
     ] = "bicubic",
-    seed: Annotated[int, typer.Option(metavar="N", help="Of realistic; each clip draws its own from it.")] = 0,
+    seed: Annotated[
+        int | None,
+        typer.Option(metavar="N", help="Of realistic; each clip draws its own from it.", show_default="0"),
+    ] = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace folders of pictures.")] = False,
     debug: Debug = False,
 ) -> None:

@@ -3,31 +3,26 @@
 from __future__ import annotations
 
 import os
-import tempfile
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
-from dataclasses import replace
-from functools import lru_cache, partial
+from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, cast
+from typing import Annotated, cast
 
 import typer
-from rich.console import Console
 
+from dgafvsr.apps.cli.evaluate_models import (
+    MethodOptions,
+    available_cores,
+    build_methods,
+    frames_folder,
+    run_methods,
+)
 from dgafvsr.apps.cli.progress import EvaluationBar
-from dgafvsr.apps.cli.reports import REPORTS, Csv, Json, Markdown, Overwrite, wanted
+from dgafvsr.apps.cli.reports import REPORTS, Csv, Json, Markdown, Overwrite, show_tables, wanted
 from dgafvsr.errors import UsageError
-
-if TYPE_CHECKING:
-    from dgafvsr.evaluation.runner import EvaluationSettings
-    from dgafvsr.jobs.predictions import Method, ModelSettings
 
 __all__ = ["evaluate"]
 
 METHODS, METRICS, WORK = "Methods to run", "Metrics", "Computing"
-
-BASELINES = ("bicubic", "lanczos", "real-esrgan")
-PACKAGED = "packaged"
 
 
 def evaluate(
@@ -89,13 +84,18 @@ def evaluate(
         int | None,
         typer.Option(metavar="N", min=1, rich_help_panel=METHODS, help="Denoising steps.", show_default="the model's"),
     ] = None,
-    seed: Annotated[int, typer.Option(metavar="N", rich_help_panel=METHODS, help="Of the noise.")] = 0,
+    seed: Annotated[
+        int | None, typer.Option(metavar="N", rich_help_panel=METHODS, help="Of the noise.", show_default="0")
+    ] = None,
     dtype: Annotated[
-        str,
+        str | None,
         typer.Option(
-            metavar="NAME", rich_help_panel=METHODS, help="Of the weights: auto, float32, float16 or bfloat16."
+            metavar="NAME",
+            rich_help_panel=METHODS,
+            help="Of the weights: auto, float32, float16 or bfloat16.",
+            show_default="float32",
         ),
-    ] = "float32",
+    ] = None,
     keep_frames: Annotated[
         Path | None,
         typer.Option(
@@ -162,7 +162,8 @@ def evaluate(
         typer.Option(
             metavar="NAME",
             rich_help_panel=METRICS,
-            help="Optical flow of tof and warping: dis, dis_fast, raft_large or raft_small.",
+            help="Optical flow of tof and warping: dis, dis_fast, raft_large, raft_small, raft_large_half "
+            "or raft_small_half.",
             show_default="the protocol's",
         ),
     ] = None,
@@ -245,18 +246,32 @@ def evaluate(
 
     Everything is checked before anything is computed. A metric whose weights cannot be had is reported as such.
     """
-    from dgafvsr.apps.cli.devices import check_flow, choose_device, choose_dtype
+    from dgafvsr.apps.cli.devices import check_flow, choose_device
     from dgafvsr.evaluation.clips import name_predictions
     from dgafvsr.evaluation.metrics import parse_metrics
     from dgafvsr.evaluation.outputs import check_folder, check_targets
     from dgafvsr.evaluation.plots import check_plotting
     from dgafvsr.evaluation.protocols import get_protocol
-    from dgafvsr.evaluation.report import rich_table, save_report
+    from dgafvsr.evaluation.report import footnotes, headline, rich_tables, save_report
     from dgafvsr.evaluation.runner import NO_TRUTH_METRICS, EvaluationSettings, check_inputs, evaluate_folders
     from dgafvsr.flow.estimator import FlowEstimatorName
-    from dgafvsr.jobs.predictions import ModelSettings
 
     check_flow(flow)
+    options = MethodOptions(
+        lr=lr,
+        models=model or [],
+        baselines=baseline or [],
+        guidance=guidance,
+        no_guidance=no_guidance,
+        steps=steps,
+        seed=seed,
+        dtype=dtype,
+        keep_frames=keep_frames,
+    )
+    if cache is not None and no_cache:
+        raise UsageError("--cache and --no-cache contradict each other", remedy="leave one of them out")
+    if profile_row is not None and plots is None:
+        raise UsageError("--profile-row has no profiles to be drawn in", remedy="name their folder (--plots)")
     chosen, place = get_protocol(protocol), choose_device(device)
     chosen = chosen if flow is None else chosen.with_flow(cast(FlowEstimatorName, flow))
     seen_as_luma = None if luma is None else () if luma == "none" else parse_metrics(luma)
@@ -270,28 +285,26 @@ def evaluate(
         device=str(place),
         flow_weights=flow_weights,
         niqe_prior=niqe_prior,
-        jobs=_jobs(place.type) if jobs is None else jobs,
+        jobs=available_cores(place.type) if jobs is None else jobs,
         cache=None if no_cache else cache or _cache_folder(),
     )
     reports = wanted(json, markdown, csv)
     check_targets(reports, overwrite=overwrite)
+    given = name_predictions(predictions or [])
     if plots is not None:
         check_plotting()
         check_folder(plots, overwrite=overwrite)
-    given = name_predictions(predictions or [])
-    weights = str(choose_dtype(dtype, place)).removeprefix("torch.")
-    run = ModelSettings(steps=steps, seed=seed, dtype=weights)
-    guided = [True, False] if guidance and no_guidance else [not no_guidance]
-    methods = [*_baselines(baseline or []), *_models(model or [], run, guided, device=str(place))]
-    _check_methods(given, methods, lr)
+    methods = build_methods(options, given, place)
+    if profile_row is not None:
+        _check_row(profile_row, truth, given, lr, clips=settings.clips)
     check_inputs(given if methods else {}, truth, settings)
-    with _frames_folder(keep_frames) as folder:
+    with frames_folder(keep_frames) as folder:
         if methods:
             assert lr is not None
-            given = _run(methods, lr, truth, settings, folder) | given
+            given = run_methods(methods, lr, truth, settings, folder) | given
         with EvaluationBar("scoring") as bar:
             result = evaluate_folders(given, truth, settings, on_progress=bar)
-        Console(soft_wrap=True).print(rich_table(result))
+        show_tables(headline(result), lambda width: rich_tables(result, width=width), footnotes(result))
         for path in reports:
             save_report(result, path, overwrite=overwrite)
         if plots is not None:
@@ -300,91 +313,20 @@ def evaluate(
             save_charts(result, plots, row=profile_row, overwrite=overwrite)
 
 
-def _run(
-    methods: list[Method], lr: Path, truth: Path | None, settings: EvaluationSettings, folder: Path
-) -> dict[str, Path]:
-    """Method -> folder of its frames, made or found there."""
-    from dgafvsr.evaluation.clips import plan_inputs
-    from dgafvsr.evaluation.layouts import find_input_set
-    from dgafvsr.jobs.predictions import SCALE, make_predictions
+def _check_row(
+    row: int, truth: Path | None, given: Mapping[str, Path], lr: Path | None, *, clips: tuple[str, ...] | None
+) -> None:
+    """Refuse a row that the pictures to be scored do not have, before any of them is."""
+    from dgafvsr.evaluation.charts import check_row
+    from dgafvsr.evaluation.layouts import find_input_set, find_truth_set
+    from dgafvsr.jobs.predictions import SCALE
 
-    inputs = find_input_set(lr)
-    plans = plan_inputs(inputs, truth, scale=SCALE, choice=settings.choice, clips=settings.clips)
-    with EvaluationBar("enlarging") as bar:
-        return make_predictions(plans, methods, folder, on_progress=bar)
-
-
-def _check_methods(given: Mapping[str, Path], methods: list[Method], lr: Path | None) -> None:
-    if methods and lr is None:
-        raise UsageError("Methods cannot be run without input", remedy="name the low-resolution clips (--lr)")
-    if lr is not None and not methods:
-        raise UsageError("There is nothing to run on --lr", remedy="name a --model or a --baseline, or leave --lr out")
-    names = [*given, *(method.name for method in methods)]
-    twice = [name for name in names if names.count(name) > 1]
-    if twice:
-        raise UsageError(f"Two methods are called {twice[0]}", remedy="name them: NAME=PATH, --model NAME=MODEL")
-
-
-def _baselines(names: list[str]) -> Iterator[Method]:
-    from dgafvsr.evaluation.baselines import interpolate_pixels
-    from dgafvsr.evaluation.real_esrgan import RealESRGAN
-    from dgafvsr.jobs.predictions import FrameMethod
-
-    for name in names:
-        if name not in BASELINES:
-            raise UsageError("Unknown baseline", got=name, expected=f"one of {', '.join(BASELINES)}")
-        if name == "real-esrgan":
-            network = RealESRGAN(threads=_jobs("cpu"))  # now, so that a missing package is found before any work
-            yield FrameMethod(name, lambda network=network: network)  # type: ignore[misc]
-        else:
-            yield FrameMethod(name, partial(_interpolation, interpolate_pixels, name))
-
-
-def _interpolation(function: Any, kind: str) -> Any:
-    return lambda pixels: function(pixels, kind)
-
-
-def _models(arguments: list[str], settings: ModelSettings, guided: list[bool], *, device: str) -> Iterator[Method]:
-    import torch
-
-    from dgafvsr.jobs.predictions import ModelMethod
-    from dgafvsr.models.checkpoints import GUIDANCE_FOLDERS, resolve_folder
-
-    for argument in arguments:
-        name, _, source = argument.rpartition("=") if not Path(argument).exists() else ("", "", argument)
-        folder = resolve_folder(None if source == PACKAGED else source)
-
-        @lru_cache(maxsize=1)  # guidance on and off are one model
-        def load(folder: Path = folder) -> Any:
-            from dgafvsr import pipeline
-
-            pipe: Any = pipeline.DGAFVSRPipeline
-            return pipe.from_pretrained(folder, torch_dtype=getattr(torch, settings.dtype)).to(device)
-
-        called = name or (PACKAGED if source == PACKAGED else Path(source).name)
-        if not any((folder / part).is_dir() for part in GUIDANCE_FOLDERS):  # such as SD-x4: there is one way to run it
-            yield ModelMethod(f"{called}, per frame", folder, load, replace(settings, guided=False))
-            continue
-        for each in guided:
-            title = f"{called}, guidance {'on' if each else 'off'}"
-            yield ModelMethod(title, folder, load, replace(settings, guided=each))
-
-
-@contextmanager
-def _frames_folder(kept: Path | None) -> Iterator[Path]:
-    """Where frames are made: the folder to keep, or one that goes away."""
-    if kept is not None:
-        yield kept
-        return
-    with tempfile.TemporaryDirectory(prefix="dgafvsr-") as folder:
-        yield Path(folder)
-
-
-def _jobs(device: str) -> int:
-    """Cores that this process may use, where they do the computing."""
-    if device != "cpu":
-        return 1
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    if truth is not None:
+        check_row(row, find_truth_set(truth), clips=clips)
+    elif given:
+        check_row(row, next(iter(given.values())), clips=clips)
+    elif lr is not None:
+        check_row(row, find_input_set(lr), clips=clips, scale=SCALE)
 
 
 def _cache_folder() -> Path:
