@@ -31,9 +31,9 @@ def denoiser(*, attention=False, num_class_embeds=None, seed=0):
     ).eval()
 
 
-def guidance(unet, *, trained=True, seed=1):
+def guidance(unet, *, trained=True, seed=1, **reads):
     """A G_U for this denoiser; `trained` gives its zero convolutions something to say."""
-    network = GuidanceUNet.from_denoiser(unet).eval()
+    network = GuidanceUNet.from_denoiser(unet, **reads).eval()
     if trained:
         generator = torch.Generator().manual_seed(seed)
         for name, parameter in network.named_parameters():

@@ -9,6 +9,7 @@ from safetensors.torch import load_file, save_file
 
 from dgafvsr import DGAFVSRPipeline
 from dgafvsr.errors import InputError, ModelError, UsageError
+from dgafvsr.flow.estimator import create_flow_estimator
 from dgafvsr.flow.fm import bidirectional_flows
 from dgafvsr.sampling.noise import SequentialNoise
 from dgafvsr.sampling.ogwm import OGWM
@@ -271,3 +272,20 @@ def test_shared_initial_noise_makes_still_frames_alike():
     )
     assert np.array_equal(shared[0], shared[2])
     assert not np.array_equal(own[0], own[2])
+
+
+def test_guidance_that_reads_the_reliability_of_the_flow():
+    """Flows that are estimated and the same flows handed in give the same frames; trust changes them."""
+    unet = factories.denoiser()
+    network = factories.guidance(unet, reliability=True)
+    pipe = factories.pipeline(unet=unet, guidance=network)
+    clip = torch.from_numpy(CLIP).permute(0, 3, 1, 2).float() / 255
+    flows = bidirectional_flows(clip, create_flow_estimator("dis"))
+    blind = factories.pipeline(unet=unet, guidance=factories.guidance(unet))(CLIP).frames
+    np.testing.assert_allclose(pipe(CLIP).frames, blind, rtol=0, atol=1e-5)  # its weights for the channel are zero yet
+    with torch.no_grad():
+        network.conv_in.weight[:, -1] = 0.3
+    seeing = pipe(CLIP).frames
+    assert abs(seeing - blind).max() > 1e-3
+    np.testing.assert_array_equal(pipe(CLIP, flows=(flows.forward, flows.backward)).frames, seeing)
+    assert np.isfinite(pipe(CLIP, initial_noise="transported").frames).all()

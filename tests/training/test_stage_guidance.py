@@ -9,6 +9,7 @@ from torch.utils.data import Dataset
 from toys import CONFIG
 
 from dgafvsr.flow.dis import DISFlow
+from dgafvsr.flow.fm import bidirectional_flows
 from dgafvsr.models.guidance_unet import GuidanceUNet
 from dgafvsr.sampling.ftcm import FTCM
 from dgafvsr.sampling.ogwm import OGWM
@@ -46,9 +47,9 @@ def surroundings(unet, **changes):
     )
 
 
-def stage(*, trained=False, frames=2, **changes):
+def stage(*, trained=False, frames=2, reads=None, **changes):
     unet = factories.denoiser()
-    network = factories.guidance(unet) if trained else GuidanceUNet.from_denoiser(unet)
+    network = factories.guidance(unet, trained=trained, **(reads or {}))
     return GuidanceStage(network.requires_grad_(True), surroundings(unet), OneBatch(frames), **changes)
 
 
@@ -164,3 +165,40 @@ def test_aligned_lr_frame_shows_where_the_flow_is_wrong():
     assert (off[..., 5:] - lr[..., 5:]).abs().mean() > 0.1
     residuals = ftcm.residuals(latents=x0, lr=lr, aligned=ftcm.align(x0, lr, ftcm.keep(still)), timestep=5)
     assert residuals.mid.shape[0] == 1
+
+
+@pytest.mark.parametrize("ogwm", [OGWM(), OGWM(convention="centered"), OGWM(rescaling="bicubic")])
+def test_reliability_of_the_flow_is_the_last_channel(ogwm):
+    unet = factories.denoiser()
+    plain = GuidanceUNet.from_denoiser(unet)
+    seeing = GuidanceUNet.from_denoiser(unet, reliability=True)
+    assert seeing.conv_in.weight[:, :11].equal(plain.conv_in.weight)
+    assert seeing.conv_in.weight[:, 11:].abs().sum() == 0
+    ftcm, without = FTCM(network=seeing, ogwm=ogwm), FTCM(network=plain, ogwm=ogwm)
+    assert (ftcm.reliability, without.reliability) == (True, False)
+    x0, lr = torch.randn(1, 4, 6, 10), torch.rand(1, 3, 6, 10)
+    flow = torch.randn(1, 2, 24, 40)
+    trust = torch.ones(1, 1, 24, 40)
+    trust[..., :20] = 0  # five cells
+    trust[..., 20:22] = 0  # and half of the sixth
+    aligned = ftcm.align(x0, lr, ftcm.keep(torch.cat([flow, trust], dim=1)))
+    torch.testing.assert_close(aligned[:, :4], without.align(x0, lr, without.keep(flow)))
+    if ogwm.fused:
+        assert aligned[0, 4, 0].tolist() == [0] * 5 + [0.5] + [1] * 4
+    else:
+        torch.testing.assert_close(aligned[:, 4:].mean(), torch.tensor(0.45))
+
+
+def test_reliability_is_the_same_in_training_and_in_sampling():
+    """A pair of frames through the stage's own flow and through the pipeline's: the network reads the same."""
+    made = stage(trained=True, reads={"reliability": True})
+    batch = batch_of([0, 1], 2)
+    del batch["flow"]
+    flow = made._flow(batch)
+    assert flow.shape[2] == 3
+    pictures = (batch["lr"][0] / 2 + 0.5).clamp(0, 1)
+    flows = bidirectional_flows(pictures, made.around.flow, keep=made.guidance.keep, reliability=True)
+    torch.testing.assert_close(flows.forward[:1], made.guidance.keep(flow[:1, 0]))
+    with torch.no_grad():
+        loss = made(batch, Draws(0, [0, 1], step=0))["loss"]
+    assert torch.isfinite(loss)

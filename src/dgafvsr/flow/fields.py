@@ -14,7 +14,7 @@ from torch import Tensor
 
 from dgafvsr.errors import InputError
 
-__all__ = ["backward_warp", "consistency_mask", "resize_flow"]
+__all__ = ["backward_warp", "consistency_mask", "resize_flow", "with_reliability"]
 
 
 def resize_flow(flow: Tensor, *, height: int, width: int) -> Tensor:
@@ -76,6 +76,11 @@ def consistency_mask(flow: Tensor, flow_back: Tensor, *, relative: float = 0.01,
     limit = flow.new_tensor([flow.shape[3] - 1, flow.shape[2] - 1]).view(1, 2, 1, 1)
     inside = ((targets >= 0) & (targets <= limit)).all(1, keepdim=True)
     return (error < relative * motion + absolute) & inside
+
+
+def with_reliability(flow: Tensor, flow_back: Tensor) -> Tensor:
+    """The flow N 2 H W with a third channel: 1 where it agrees with its opposite, 0 where it cannot be trusted."""
+    return torch.cat([flow, consistency_mask(flow, flow_back).to(flow)], dim=1)
 
 
 def _pixel_centers(flow: Tensor) -> Tensor:

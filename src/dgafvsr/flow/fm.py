@@ -19,7 +19,7 @@ from torch import Tensor
 
 from dgafvsr.errors import InputError, UsageError
 from dgafvsr.flow.estimator import FlowEstimator
-from dgafvsr.flow.fields import resize_flow
+from dgafvsr.flow.fields import resize_flow, with_reliability
 
 __all__ = ["BidirectionalFlows", "bidirectional_flows", "check_flow_scale", "upsample_frames"]
 
@@ -28,7 +28,10 @@ RESCALING = 4
 
 @dataclass(frozen=True, kw_only=True)
 class BidirectionalFlows:
-    """Flow between the neighbouring frames of a clip of T frames, (dx, dy) in pixels of the x4 grid."""
+    """Flow between the neighbouring frames of a clip of T frames, (dx, dy) in pixels of the x4 grid.
+
+    A third channel, where there is one, is the flow's reliability, 0 to 1.
+    """
 
     forward: Tensor
     """T-1 2 H W: `frame_{i+1}(p) ~ frame_i(p + forward[i](p))`."""
@@ -36,7 +39,7 @@ class BidirectionalFlows:
     """T-1 2 H W: `frame_i(p) ~ frame_{i+1}(p + backward[i](p))`."""
 
     def __post_init__(self) -> None:
-        if self.forward.shape != self.backward.shape or self.forward.ndim < 4 or self.forward.shape[1] != 2:
+        if self.forward.shape != self.backward.shape or self.forward.ndim < 4 or self.forward.shape[1] not in (2, 3):
             raise InputError(
                 "The flows of the two directions do not fit",
                 got=f"{tuple(self.forward.shape)} and {tuple(self.backward.shape)}",
@@ -50,6 +53,7 @@ def bidirectional_flows(
     *,
     keep: Callable[[Tensor], Tensor] | None = None,
     scale: int = RESCALING,
+    reliability: bool = False,
 ) -> BidirectionalFlows:
     """Flow between all neighbouring frames of a clip, in both directions.
 
@@ -59,6 +63,7 @@ def bidirectional_flows(
         keep: what is stored of a flow 1 2 4h 4w, as 1 2 ...; None stores all of it.
         scale: times that frames are enlarged for the estimator, 1, 2 or 4. Below 4, the method's, the flow is estimated
             on fewer pixels and enlarged (bilinear): several times faster, and coarser.
+        reliability: whether a third channel says where the two directions agree; `keep` gets it too.
 
     Returns:
         Flows on the device where the estimator leaves them; 0 2 H W for a clip of one frame.
@@ -77,19 +82,22 @@ def bidirectional_flows(
     keep = keep or (lambda flow: flow)
     height, width = (RESCALING * side for side in lr_frames.shape[-2:])
     if len(lr_frames) == 1:
-        none = keep(lr_frames.new_zeros(1, 2, height, width, dtype=torch.float32))[:0]
+        none = keep(lr_frames.new_zeros(1, 3 if reliability else 2, height, width, dtype=torch.float32))[:0]
         return BidirectionalFlows(forward=none, backward=none.clone())
 
-    def kept_flow(current: Tensor, neighbor: Tensor) -> Tensor:
+    def flow_between(current: Tensor, neighbor: Tensor) -> Tensor:
         flow = estimator(current, neighbor)
-        return keep(flow if scale == RESCALING else resize_flow(flow, height=height, width=width)).clone()
+        return flow if scale == RESCALING else resize_flow(flow, height=height, width=width)
 
     forward, backward = [], []
     here = upsample_frames(lr_frames[:1], scale)
     for index in range(1, len(lr_frames)):
         after = upsample_frames(lr_frames[index : index + 1], scale)
-        forward.append(kept_flow(after, here))
-        backward.append(kept_flow(here, after))
+        pair = flow_between(after, here), flow_between(here, after)
+        if reliability:
+            pair = with_reliability(*pair), with_reliability(*reversed(pair))
+        forward.append(keep(pair[0]).clone())
+        backward.append(keep(pair[1]).clone())
         here = after
     return BidirectionalFlows(forward=torch.cat(forward), backward=torch.cat(backward))
 

@@ -51,6 +51,7 @@ class GuidanceUNet(Compilable, ModelMixin, ConfigMixin):
         zero_condition: the aligned latent is read as zeros (a control: what the guidance gains by capacity alone).
         aligned_lr: the condition is the aligned latent and the neighbour's aligned LR frame, which differs from the
             current LR frame where the flow cannot be trusted.
+        reliability: the condition's last channel is the flow's reliability, 1 where forward and backward flow agree.
 
     Attributes:
         fused_upsampling: whether doubling and convolution are one (`execution.py`).
@@ -78,11 +79,12 @@ class GuidanceUNet(Compilable, ModelMixin, ConfigMixin):
         dense: bool = True,
         zero_condition: bool = False,
         aligned_lr: bool = False,
+        reliability: bool = False,
     ) -> None:
         super().__init__()
         widths = tuple(block_out_channels)
         time_width = widths[0] * 4
-        condition = conditioning_channels + (LR_CHANNELS if aligned_lr else 0)
+        condition = conditioning_channels + (LR_CHANNELS if aligned_lr else 0) + int(reliability)
         self.conv_in = nn.Conv2d(in_channels + condition, widths[0], 3, padding=1)
         self.time_proj = Timesteps(widths[0], flip_sin_to_cos, freq_shift)
         self.time_embedding = TimestepEmbedding(widths[0], time_width, act_fn=act_fn)
@@ -117,6 +119,7 @@ class GuidanceUNet(Compilable, ModelMixin, ConfigMixin):
         dense: bool = True,
         zero_condition: bool = False,
         aligned_lr: bool = False,
+        reliability: bool = False,
     ) -> GuidanceUNet:
         """G_U with the denoiser's shape and weights, and zero convolutions (Sec. FTCM).
 
@@ -127,6 +130,7 @@ class GuidanceUNet(Compilable, ModelMixin, ConfigMixin):
             dense: see the class.
             zero_condition: see the class.
             aligned_lr: see the class; the weights of the aligned LR frame start at zero.
+            reliability: see the class; its weights start at zero.
 
         Raises:
             ModelError: the denoiser is of a kind that cannot be copied.
@@ -155,6 +159,7 @@ class GuidanceUNet(Compilable, ModelMixin, ConfigMixin):
             dense=dense,
             zero_condition=zero_condition,
             aligned_lr=aligned_lr,
+            reliability=reliability,
         ).to(dtype=denoiser.dtype, device=denoiser.device)
         guidance._copy_from(denoiser)
         return guidance

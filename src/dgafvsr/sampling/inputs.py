@@ -11,6 +11,7 @@ from torch import Tensor
 
 from dgafvsr.errors import InputError, UsageError
 from dgafvsr.flow.estimator import FlowEstimator
+from dgafvsr.flow.fields import with_reliability
 from dgafvsr.flow.fm import BidirectionalFlows, bidirectional_flows
 from dgafvsr.sampling.noise import InitialNoise, KeyedNoise, NoiseSource, initial_latents
 from dgafvsr.sampling.sampler import Guidance, SamplerInput
@@ -123,7 +124,7 @@ class Clip:
             return self.latents[window.start : window.stop].float()
         height, width = self.lr.shape[-2:]
         if self.transport is not None and flows is not None:
-            forward, backward = (latent_flow(flow, height, width) for flow in (flows.forward, flows.backward))
+            forward, backward = (latent_flow(flow[:, :2], height, width) for flow in (flows.forward, flows.backward))
             motion = BidirectionalFlows(forward=forward, backward=backward)
             first = self.first_frame + window.start
             return self.transport.latents(motion, first_frame=first, tail=window.tail, channels=self.latent_channels)
@@ -134,13 +135,16 @@ class Clip:
     ) -> BidirectionalFlows:
         """FM: the flows of a window, reduced to what its guidance keeps, or without one to the latent grid."""
         height, width = lr.shape[-2:]
+        reliability = guidance is not None and guidance.reliability
         keep = partial(latent_flow, height=height, width=width) if guidance is None else guidance.keep
         if self.flows is None:
             assert estimator is not None, "guidance needs flows"
-            return bidirectional_flows(lr, estimator, keep=keep, scale=self.flow_scale)
+            return bidirectional_flows(lr, estimator, keep=keep, scale=self.flow_scale, reliability=reliability)
         pairs = slice(window.start, window.stop - 1)
-        forward, backward = (keep(flow[pairs].to(lr.device)) for flow in self.flows)
-        return BidirectionalFlows(forward=forward, backward=backward)
+        forward, backward = (flow[pairs].to(lr.device) for flow in self.flows)
+        if reliability:
+            forward, backward = with_reliability(forward, backward), with_reliability(backward, forward)
+        return BidirectionalFlows(forward=keep(forward), backward=keep(backward))
 
     def _augment(self, lr: Tensor, window: Window) -> Tensor:
         """SD-x4's noise augmentation of LR frames N 3 h w in [-1, 1]; level 0, the method's, changes nothing."""

@@ -35,6 +35,11 @@ __all__ = ["Guidance", "Sampler", "SamplerInput", "StepEvent"]
 class Guidance(Protocol):
     """How the neighbour's x0 estimate guides a frame: FTCM, or StableVSR's pixel guidance."""
 
+    @property
+    def reliability(self) -> bool:
+        """Whether `keep` wants flows with a third channel, their reliability."""
+        ...
+
     def keep(self, flow: Tensor) -> Tensor:
         """What the alignment needs of an N 2 4h 4w flow."""
         ...

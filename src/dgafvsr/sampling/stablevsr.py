@@ -7,6 +7,7 @@ VAE decode for every guided visit, and it is what DGAF-VSR's feature-domain alig
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 from diffusers.models.controlnets.controlnet import ControlNetModel
 from torch import Tensor
@@ -32,6 +33,9 @@ class PixelGuidance:
     network: ControlNetModel
     codec: LatentCodec
     convention: Convention = "released"
+
+    reliability: ClassVar[bool] = False
+    """It reads no reliability of the flow."""
 
     def keep(self, flow: Tensor) -> Tensor:
         """The whole N 2 4h 4w flow: this alignment really works at high resolution."""

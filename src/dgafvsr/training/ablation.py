@@ -49,6 +49,7 @@ ARMS: Mapping[str, Mapping[str, Any]] = {
     "zero": {"zero_condition": True},
     "guided-neighbor": {"guided_neighbor_share": 0.7},
     "aligned-lr": {"aligned_lr": True},
+    "reliability": {"reliability": True},
     "stablevsr": {"domain": "pixels"},
 }
 """What each arm changes of the shared recipe."""

@@ -33,7 +33,10 @@ def make_base_guidance(recipe: BaseGuidanceRecipe, parts: ModelParts) -> Guidanc
     """
     if recipe.domain == "features":
         return GuidanceUNet.from_denoiser(
-            parts.unet, zero_condition=recipe.zero_condition, aligned_lr=recipe.aligned_lr
+            parts.unet,
+            zero_condition=recipe.zero_condition,
+            aligned_lr=recipe.aligned_lr,
+            reliability=recipe.reliability,
         )
     if len(recipe.condition_widths) != 3:
         raise ModelError(

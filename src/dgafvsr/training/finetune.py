@@ -15,6 +15,9 @@ from dgafvsr.training.own_model import train_decoder, train_denoiser, train_guid
 from dgafvsr.training.recipe_types import DenoiserRecipe, FinetuneRecipe, GuidanceRecipe
 from dgafvsr.training.runs import Run
 
+GUIDANCE_READS = ("dense", "zero_condition", "aligned_lr", "reliability")
+"""What a guidance network's configuration says of the data that it learns from, by a recipe's names."""
+
 __all__ = ["FinetunedAutoencoder", "finetune", "resolved_denoiser", "resolved_guidance"]
 
 
@@ -74,5 +77,5 @@ def resolved_guidance(recipe: GuidanceRecipe, parts: ModelParts) -> GuidanceReci
     if "default_steps" in parts.settings:
         settings["sampler_steps"] = parts.settings["default_steps"]
     if parts.guidance is not None:
-        settings |= {name: parts.guidance.config[name] for name in ("dense", "zero_condition", "aligned_lr")}
+        settings |= {name: parts.guidance.config[name] for name in GUIDANCE_READS}
     return dataclasses.replace(recipe, **settings)

@@ -174,7 +174,7 @@ def guidance_loss(
         diffusion: forward process.
         x0: latents of [..., neighbour, centre], N T 4 h w.
         lr: LR frames of the same in [-1, 1], N T 3 h w.
-        flow: flow[:, k] from frame k+1 to frame k, N T-1 2 4h 4w in HR pixels.
+        flow: flow[:, k] from frame k+1 to frame k, N T-1 2 4h 4w in HR pixels, or 3 with its reliability.
         noise: of the frames, N T 4 h w.
         timesteps: shared by all frames, N.
         condition: prompt and noise level.
@@ -247,7 +247,7 @@ def unrolled_guided(
         guidance: FTCM with G_U, or pixel guidance.
         diffusion: process and timesteps.
         lr: LR frames in [-1, 1], N T 3 h w.
-        flow: flow[:, k] from frame k+1 to frame k, N T-1 2 4h 4w in HR pixels.
+        flow: flow[:, k] from frame k+1 to frame k, N T-1 2 4h 4w in HR pixels, or 3 with its reliability.
         noise: z_T of every frame, N T 4 h w.
         gradient_steps: gradients flow through this many last steps; None is all.
     """

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from functools import partial
 from pathlib import Path
 
@@ -14,7 +15,7 @@ from dgafvsr.models.checkpoints import load_guidance
 from dgafvsr.models.guidance_unet import GuidanceUNet
 from dgafvsr.models.guided_unet import GuidedUNet
 from dgafvsr.sampling.ogwm import OGWM
-from dgafvsr.training.data.samples import PictureSamples
+from dgafvsr.training.data.samples import PictureSamples, SequenceSettings
 from dgafvsr.training.objective import Diffusion
 from dgafvsr.training.recipe_types import AutoencoderRecipe, DecoderRecipe, DenoiserRecipe, GuidanceRecipe
 from dgafvsr.training.runs import Run, seeded
@@ -98,6 +99,7 @@ def make_guidance(recipe: GuidanceRecipe, denoiser: GuidedUNet) -> GuidanceNetwo
         dense=recipe.dense,
         zero_condition=recipe.zero_condition,
         aligned_lr=recipe.aligned_lr,
+        reliability=recipe.reliability,
     )
 
 
@@ -171,7 +173,7 @@ def train_guidance_phases(
 ) -> None:
     """The authors' step, then the unrolled guided sampler."""
     if (velocity := recipe.velocity) is not None:
-        pairs = run.sequences(recipe.pairs, around.flow, seed=velocity.seed)
+        pairs = run.sequences(_read_by(recipe, recipe.pairs), around.flow, seed=velocity.seed)
         stage = partial(
             GuidanceStage,
             network,
@@ -184,7 +186,7 @@ def train_guidance_phases(
         )
         run.phase(network, velocity, folder / "velocity", stage)
     if (finish := recipe.sampler) is not None:
-        sequences = run.sequences(recipe.sequences, around.flow, seed=finish.seed)
+        sequences = run.sequences(_read_by(recipe, recipe.sequences), around.flow, seed=finish.seed)
         run.phase(
             network,
             finish,
@@ -209,9 +211,14 @@ def train_decoder(run: Run, recipe: DecoderRecipe, guidance: GuidanceRecipe) -> 
     network = grow(before, detail_blocks=recipe.detail_blocks, fine_width=recipe.fine_width)
     around = _surroundings(guidance, run.load("denoiser", GuidedUNet), network)
     guide = load_guidance(run.output / "guidance" / "result")
-    pairs = run.sequences(recipe.pairs, around.flow, seed=recipe.trainer.seed)
+    pairs = run.sequences(_read_by(guidance, recipe.pairs), around.flow, seed=recipe.trainer.seed)
     run.phase(network, recipe.trainer, folder, partial(DecoderStage, network, guide, around, pairs, recipe.loss))
     return run.save(network, result)
+
+
+def _read_by(recipe: GuidanceRecipe, sequences: SequenceSettings) -> SequenceSettings:
+    """The sequences with what the guidance network reads of their flow."""
+    return dataclasses.replace(sequences, reliability=sequences.reliability or recipe.reliability)
 
 
 def _surroundings(recipe: GuidanceRecipe, denoiser: GuidedUNet, autoencoder: ResidualAutoencoder) -> Surroundings:

@@ -145,6 +145,9 @@ class GuidanceRecipe:
     aligned_lr: bool = False
     """G_U also reads the neighbour's aligned LR frame, which differs from the current one where the flow is wrong."""
 
+    reliability: bool = False
+    """G_U also reads where the flow can be trusted: where forward and backward flow agree. It costs a second flow."""
+
     def __post_init__(self) -> None:
         _check_shares(self)
         if self.guided_neighbor_share > 0 and self.pairs.frames < 3:
@@ -236,6 +239,7 @@ class BaseGuidanceRecipe:
     sampler_share: float = 0.0
     zero_condition: bool = False
     aligned_lr: bool = False
+    reliability: bool = False
     """As in `GuidanceRecipe`; the authors have none of these."""
 
     def __post_init__(self) -> None:

@@ -218,7 +218,7 @@ def stablevsr() -> BaseGuidanceRecipe:
     return _for_base("pixels")
 
 
-@recipe("ablation", budget="9 arms of about 15 min on 2 CPU cores, and the table")
+@recipe("ablation", budget="10 arms of about 15 min on 2 CPU cores, and the table")
 def ablation() -> AblationRecipe:
     """The paper's four cases, centred warp, zero-condition control, StableVSR's arm and ours, and their table."""
     shared = dataclasses.replace(
@@ -239,6 +239,7 @@ def ablation() -> AblationRecipe:
             "zero",
             "guided-neighbor",
             "aligned-lr",
+            "reliability",
             "stablevsr",
         ),
         guidance=shared,

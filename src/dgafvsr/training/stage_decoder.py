@@ -98,6 +98,6 @@ class DecoderStage(Stage):
         losses = {name: sum(part[name] for part in pictures) / len(pictures) for name in pictures[0]}
         if self.weights.temporal_weight > 0:
             errors = output - hr
-            losses["temporal"] = F.l1_loss(errors[:, 1], warp(errors[:, 0], flow[:, 0], "centered"))
+            losses["temporal"] = F.l1_loss(errors[:, 1], warp(errors[:, 0], flow[:, 0, :2], "centered"))
             losses["loss"] = losses["loss"] + self.weights.temporal_weight * losses["temporal"]
         return losses

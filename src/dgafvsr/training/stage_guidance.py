@@ -27,6 +27,7 @@ from torch.nn import functional as F
 from torch.utils.data import Dataset
 
 from dgafvsr.flow.estimator import FlowEstimator
+from dgafvsr.flow.fields import with_reliability
 from dgafvsr.flow.fm import upsample_frames
 from dgafvsr.models.autoencoder import ResidualAutoencoder
 from dgafvsr.models.guidance_unet import GuidanceUNet
@@ -118,13 +119,19 @@ class _FrozenDenoiserStage(Stage):
 
     @torch.no_grad()
     def _flow(self, batch: dict[str, Tensor]) -> Tensor:
-        """Flow of each frame to the one before, N T-1 2 4h 4w: the samples' own, or FM's on the x4 LR frames."""
+        """Flow of each frame to the one before, N T-1 2 4h 4w: the samples' own, or FM's on the x4 LR frames.
+
+        For a guidance that reads it, the flow's reliability is a third channel.
+        """
         if "flow" in batch:
             return batch["flow"]
         lr = batch["lr"]
         with torch.autocast(lr.device.type, enabled=False):
             large = upsample_frames(from_signed(lr.flatten(0, 1).float())).unflatten(0, lr.shape[:2])
             pairs = [self.around.flow(large[:, k + 1], large[:, k]) for k in range(lr.shape[1] - 1)]
+            if self.guidance.reliability:
+                back = [self.around.flow(large[:, k], large[:, k + 1]) for k in range(lr.shape[1] - 1)]
+                pairs = list(map(with_reliability, pairs, back))
         return torch.stack(pairs, dim=1)
 
     @torch.no_grad()
@@ -185,7 +192,7 @@ class GuidanceStage(_FrozenDenoiserStage):
             batch = {key: value[:, (-1 if key == "flow" else -2) :] for key, value in batch.items()}
         x0, flow = self._latents(batch["hr"], batch["lr"], draws), self._flow(batch)
         noise = noise[:, -x0.shape[1] :]
-        noise = transport_noise(noise, flow, share=self.transported_noise_share, draws=draws)
+        noise = transport_noise(noise, flow[:, :, :2], share=self.transported_noise_share, draws=draws)
         result = guidance_loss(
             self.denoiser,
             self.guidance,
@@ -217,7 +224,7 @@ class GuidedSamplerLoss(SamplerLoss):
         """z_T of sequences: lr N T 3 h w, flow N T-1 2 4h 4w -> N T C h w like lr."""
         shape = (lr.shape[1], channels, *lr.shape[-2:])
         noise = draw_noise(*shape, shared_share=self.shared_noise_share, draws=draws)
-        return transport_noise(noise, flow, share=self.transported_noise_share, draws=draws).to(lr)
+        return transport_noise(noise, flow[:, :, :2], share=self.transported_noise_share, draws=draws).to(lr)
 
 
 class GuidedSamplerStage(_FrozenDenoiserStage):
@@ -264,7 +271,7 @@ class GuidedSamplerStage(_FrozenDenoiserStage):
         if self.weights.temporal_weight > 0:
             with torch.no_grad():
                 past_error = codec.decode(latents[:, -2], lr[:, -2]) - hr[:, -2]
-                carried = warp(past_error, flow[:, -1], "centered")
+                carried = warp(past_error, flow[:, -1, :2], "centered")
             losses["temporal"] = F.l1_loss(output - hr[:, -1], carried)
             losses["loss"] = losses["loss"] + self.weights.temporal_weight * losses["temporal"]
         return losses

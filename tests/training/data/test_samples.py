@@ -137,11 +137,12 @@ def test_backward_flow_and_reliability_are_optional(data_folder, clip_share, exa
     plain = sequences(data_folder, **chosen)[2]
     more = sequences(data_folder, flow_backward=True, reliability=True, **chosen)[2]
     assert plain.keys() == {"hr", "lr", "flow"}
-    assert more.keys() == {"hr", "lr", "flow", "flow_backward", "reliability"}
-    assert all(torch.equal(plain[key], more[key]) for key in plain)
+    assert more.keys() == {"hr", "lr", "flow", "flow_backward"}
+    assert all(torch.equal(plain[key], more[key]) for key in ("hr", "lr"))
+    assert torch.equal(plain["flow"], more["flow"][:, :2])
     assert more["flow_backward"].shape == (2, 2, 64, 64)
-    assert more["reliability"].shape == (2, 1, 64, 64)
-    assert set(more["reliability"].unique().tolist()) <= {0.0, 1.0}
+    assert more["flow"].shape == (2, 3, 64, 64)
+    assert set(more["flow"][:, 2].unique().tolist()) <= {0.0, 1.0}
 
 
 def test_exact_flow_is_reliable_but_for_what_is_covered_or_comes_in(data_folder):
@@ -149,8 +150,8 @@ def test_exact_flow_is_reliable_but_for_what_is_covered_or_comes_in(data_folder)
     errors, trusted = [], []
     for index in range(12):
         sample = data[index]
-        trusted.append(sample["reliability"].bool()[:, 0])
-        errors.append((warp(sample["hr"][:-1], sample["flow"], "centered") - sample["hr"][1:]).abs().mean(1))
+        trusted.append(sample["flow"][:, 2].bool())
+        errors.append((warp(sample["hr"][:-1], sample["flow"][:, :2], "centered") - sample["hr"][1:]).abs().mean(1))
     error, mask = torch.stack(errors), torch.stack(trusted)
     assert 0.7 < mask.float().mean() < 1
     assert error[mask].mean() < 0.2 * error[~mask].mean()
@@ -172,8 +173,7 @@ def test_seven_frames(data_folder):
     for index in range(4):
         sample = samples[index]
         assert sample["hr"].shape == (7, 3, 64, 64)
-        assert sample["flow"].shape == (6, 2, 64, 64)
-        assert sample["reliability"].shape == (6, 1, 64, 64)
+        assert sample["flow"].shape == (6, 3, 64, 64)
 
 
 def test_clips_alone_make_sequences_of_both_kinds(data_folder):

@@ -17,7 +17,7 @@ from torch.utils.data import Dataset, get_worker_info
 
 from dgafvsr.errors import InputError, UsageError
 from dgafvsr.flow.estimator import FlowEstimator
-from dgafvsr.flow.fields import consistency_mask
+from dgafvsr.flow.fields import with_reliability
 from dgafvsr.models.autoencoder import FACTOR, upsample_lr
 from dgafvsr.training.data.augmentation import Augmentation, draw_pose, jitter_colors
 from dgafvsr.training.data.blobs import Frames, Picture
@@ -100,7 +100,7 @@ class SequenceSettings:
     """Samples also have `flow_backward`: from each frame to the one after it."""
 
     reliability: bool = False
-    """Samples also have `reliability`: 1 where forward and backward flow agree, 0 where the flow cannot be trusted."""
+    """`flow` has a third channel: 1 where forward and backward flow agree, 0 where the flow cannot be trusted."""
 
     motion: MotionRanges = field(default_factory=MotionRanges)
     augmentation: Augmentation = field(default_factory=Augmentation)
@@ -129,7 +129,7 @@ class SequenceSamples(Dataset[dict[str, Tensor]]):
     `flow[k]` leads from frame k+1 to frame k: `frame_{k+1}(p) ~ frame_k(p + flow[k](p))`. If asked for, there are also
 
         flow_backward    T-1 2 S S: from frame k to frame k+1, frame_k(p) ~ frame_{k+1}(p + flow_backward[k](p))
-        reliability      T-1 1 S S in {0, 1}: on the grid of frame k+1, where both flows agree (`consistency_mask`)
+        reliability      a third channel of `flow`, 0 or 1 on the grid of frame k+1 (`with_reliability`)
 
     Both are of the kind of `flow`: exact where it is exact, estimated where it is estimated.
 
@@ -186,7 +186,7 @@ class SequenceSamples(Dataset[dict[str, Tensor]]):
         if settings.flow_backward:
             sample["flow_backward"] = back
         if settings.reliability:
-            sample["reliability"] = consistency_mask(flow, back).float()
+            sample["flow"] = with_reliability(flow, back)
         return sample
 
     def _real(self, rng: np.random.Generator, *, cached: bool) -> _Sequence:
