@@ -24,6 +24,7 @@ NOT_RUN = {
     r"train (guidance-sdx4|stablevsr) ": "needs gigabytes of weights and a GPU",
     r"(stabilityai|claudiom4sir)/": "needs the weights of a hub repository",
     r"niqe|musiq|clipiqa|real-esrgan": "needs an extra with a licence or weights of its own",
+    r"train tiny .*trainer.steps=160": "trains for half an hour",
     r"train RECIPE ": "the recipe is for the reader to choose",
     r"train guidance-tiny ": "goes on with a run that has the stages before it; tests/training/test_recipes.py runs it",
     r"^dgafvsr serve": "serves until it is stopped; tests/apps/web run it",

@@ -115,6 +115,15 @@ def test_what_was_handed_over_is_written_when_the_maker_fails():
     assert written == [0]
 
 
+@pytest.fixture
+def interruptible():
+    """Ctrl-C as in a terminal: processes that were started in the background ignore it."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("interruptible")
 @pytest.mark.parametrize("seconds", [0, 30])
 def test_interrupt_gives_the_item_up(seconds):
     """A second Ctrl-C, in the work or in the wait for what is being written."""

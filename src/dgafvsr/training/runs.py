@@ -42,7 +42,7 @@ from dgafvsr.training.settings import TrainerConfig
 from dgafvsr.training.trainer import Stage, TrainOptions, train
 from dgafvsr.training.validation import ScoringSettings, Validator, find_validation, load_clips
 
-__all__ = ["SKIPPED", "OutOfTimeError", "Run", "RunOptions", "one_process", "seeded"]
+__all__ = ["SKIPPED", "OutOfTimeError", "Run", "RunOptions", "leave_together", "one_process", "seeded"]
 
 Network = TypeVar("Network", bound=nn.Module)
 
@@ -274,6 +274,16 @@ def one_process() -> Iterator[bool]:
         yield state.is_main_process
     finally:
         state.wait_for_everyone()
+
+
+def leave_together() -> None:
+    """Close the connection of the processes once all have come here; does nothing for a process that is alone.
+
+    A launcher takes a process that goes before the others have closed theirs for one that has failed.
+    """
+    if torch.distributed.is_available() and torch.distributed.is_initialized():
+        torch.distributed.barrier()
+        torch.distributed.destroy_process_group()
 
 
 @contextmanager

@@ -115,11 +115,12 @@ def train(
             f"The output folder {output} is not empty", remedy="add --resume to go on with its run, or name another"
         )
     from dgafvsr.training import recipes
-    from dgafvsr.training.runs import SKIPPED, RunOptions
+    from dgafvsr.training.runs import SKIPPED, RunOptions, leave_together
 
     with TrainBar("preparing") if first else nullcontext() as bar:
         options = RunOptions(max_minutes=max_minutes, keep=keep, val=val, cache=cache, listener=bar)
         result = recipes.run(recipe, data=data, output=output, overrides=overrides, options=options)
+    leave_together()
     if not first:
         return
     if (output / SKIPPED).is_file():
