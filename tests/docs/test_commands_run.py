@@ -127,7 +127,7 @@ def marked_units():
         yield pytest.param(unit, id=name, marks=pytest.mark.slow if slow else ())
 
 
-@pytest.mark.parametrize("unit", marked_units())
+@pytest.mark.parametrize("unit", list(marked_units()))
 def test_commands_run(unit, folder):
     for number, block in enumerate(unit):
         if block.language == "python":
