@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from dgafvsr.errors import ResourceError
-from dgafvsr.jobs.turns import Turns
+from dgafvsr.jobs.memory_sharing import MemorySharing
 from dgafvsr.jobs.upscaler import Upscaled
 from dgafvsr.models.lazy_frames import LazyFrames
 from dgafvsr.sampling.seams import SeamState
@@ -82,7 +82,7 @@ class FallbackUpscaler:
     ) -> None:
         self._pipeline = pipeline
         self._needed_bytes = needed_bytes
-        self._turns = Turns(side_by_side=side_by_side)
+        self._sharing = MemorySharing(side_by_side=side_by_side)
         self._undecoded: FrugalFrames | None = None
         self.warnings: list[str] = []
         self.reduction = start or Reduction()
@@ -150,19 +150,19 @@ class FallbackUpscaler:
                 )
                 self.reduction = attempt
             tried = attempt
-            with self._turns.sampling():
+            with self._sharing.sampling():
                 result, failure = _tried(partial(call, attempt))
-        self._undecoded = FrugalFrames(result.frames, self._turns, self._undecoded)
+        self._undecoded = FrugalFrames(result.frames, self._sharing, self._undecoded)
         return FallbackResult(frames=self._undecoded, state=result.state)
 
     def _beside_decoding(self, call: Callable[[], T]) -> T | None:
         """What the call gives while other frames are decoded; None if there are none, or not enough memory for both."""
-        if not self._turns.side_by_side or self._undecoded is None or self._undecoded.taken:
+        if not self._sharing.side_by_side or self._undecoded is None or self._undecoded.taken:
             return None
-        with self._turns.sampling():
+        with self._sharing.sampling():
             result, failure = _tried(call)
         if failure:
-            self._turns.side_by_side = False
+            self._sharing.side_by_side = False
         return result
 
     def _exhausted(self, width: int, height: int, tried: Reduction, failure: str) -> ResourceError:
@@ -180,12 +180,12 @@ class FrugalFrames:
 
     Args:
         frames: what the pipeline gave.
-        turns: with the calls.
+        sharing: of the memory with the calls.
         before: frames of the call before, whose tiles these begin with.
     """
 
-    def __init__(self, frames: Any, turns: Turns, before: FrugalFrames | None) -> None:
-        self._frames, self._turns = frames, turns
+    def __init__(self, frames: Any, sharing: MemorySharing, before: FrugalFrames | None) -> None:
+        self._frames, self._sharing = frames, sharing
         self._tile: int | None = None if before is None else before._tile
         self.notes: list[str] = []
         """One sentence for each time that less had to do."""
@@ -202,10 +202,10 @@ class FrugalFrames:
         if not isinstance(self._frames, LazyFrames):
             return np.asarray(self._frames[index])
         lazy = self._frames if self._tile is None else self._frames.in_tiles(self._tile)
-        with self._turns.decoding():
+        with self._sharing.decoding():
             picture, failure = _tried(partial(lazy.__getitem__, index))
         while picture is None:
-            with self._turns.between_calls():
+            with self._sharing.between_calls():
                 picture, failure = _tried(partial(lazy.__getitem__, index))
             if picture is None:
                 lazy = self._in_smaller_tiles(lazy, failure)

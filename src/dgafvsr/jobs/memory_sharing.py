@@ -10,10 +10,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from threading import Lock
 
-__all__ = ["Turns"]
+__all__ = ["MemorySharing"]
 
 
-class Turns:
+class MemorySharing:
     """Who may work now. Sampling is one call at a time, decoding one picture at a time.
 
     Args:
