@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dgafvsr.jobs.fallback import FallbackUpscaler
-from dgafvsr.jobs.progress import Meter
+from dgafvsr.jobs.progress import Meter, UpscaleProgress
 from dgafvsr.jobs.sampling_plan import SamplingPlan
 from dgafvsr.jobs.settings import UpscaleSettings
 from dgafvsr.jobs.stream import WindowStream
@@ -60,9 +60,8 @@ def stream(lengths, window, overlap, first_frame=0, told=None, upscaler=None):
         shots.append(ShotStream(start=start, frames=iter([frame(k) for k in range(start, start + length)])))
         start += length
     overlap = min(overlap, window - 1)
-    meter = Meter(
-        sum(lengths), steps=STEPS, window=window, overlap=overlap, listener=None if told is None else told.append
-    )
+    begin = UpscaleProgress(frames_done=0, frames_total=sum(lengths), work_done=0, work_total=None)
+    meter = Meter(begin, steps=STEPS, window=window, overlap=overlap, listener=None if told is None else told.append)
     run = WindowStream(
         FallbackUpscaler(upscaler),
         shelf,

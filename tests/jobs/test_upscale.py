@@ -104,6 +104,24 @@ def test_progress_without_a_frame_count_is_an_estimate(tmp_path):
     assert told[-1].work_total == 12 * STEPS
 
 
+def test_losses_are_told_before_any_work_and_with_all_progress(tmp_path):
+    told = []
+    film = write_film(tmp_path / "a.mkv", pictures(3), sound_seconds=0.1)
+    summary = upscale_file(film, tmp_path / "b.webm", Nearest(), None, told.append)
+    assert (told[0].work_done, told[0].frames_total) == (0, 3)
+    assert {each.losses for each in told} == {summary.warnings}
+    assert summary.warnings == ("audio stream 1 (aac) is left out: webm does not hold aac",)
+
+
+def test_no_losses_are_told_of_a_job_that_is_refused(tmp_path):
+    told = []
+    film = write_film(tmp_path / "a.mkv", pictures(3), sound_seconds=0.1)
+    (tmp_path / "b.webm").write_bytes(b"mine")
+    with pytest.raises(OutputError):
+        upscale_file(film, tmp_path / "b.webm", Nearest(), None, told.append)
+    assert told == []
+
+
 def test_summary_tells_what_was_done(tmp_path):
     summary = upscale_file(lossless(tmp_path / "a.mkv", pictures(3)), tmp_path / "b.mp4", Nearest())
     assert (summary.output, summary.frames, summary.width, summary.height) == (

@@ -22,6 +22,8 @@ class UpscaleProgress:
     """Units done, those of earlier runs among them."""
     work_total: int | None
     """Units in all, as good as `frames_total`."""
+    losses: tuple[str, ...] = ()
+    """What the output will not hold, as far as it was known before the work began, one sentence each."""
     finishing: bool = False
     """Whether the job was asked to stop and is finishing the frames that are sampled already."""
 
@@ -33,16 +35,18 @@ class Meter:
     """Turns events into progress.
 
     Args:
-        frames: of the film, None where unknown.
+        begin: nothing is done yet.
         steps: denoising steps.
         window: frames sampled together.
         overlap: frames that neighbouring windows share.
         listener: told of every change; None for nobody.
     """
 
-    def __init__(self, frames: int | None, *, steps: int, window: int, overlap: int, listener: Listener | None) -> None:
+    def __init__(
+        self, begin: UpscaleProgress, *, steps: int, window: int, overlap: int, listener: Listener | None
+    ) -> None:
         self._steps, self._window, self._overlap, self._listener = steps, window, overlap, listener
-        self._progress = UpscaleProgress(frames_done=0, frames_total=frames, work_done=0, work_total=None)
+        self._progress = begin
 
     def entered_shot(self, start: int, work_before: int | None = None) -> None:
         """Plans the rest of the film as one shot: a cut costs windows, and saves overlaps.

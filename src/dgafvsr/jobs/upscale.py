@@ -25,7 +25,7 @@ from dgafvsr.jobs.manifest import FORMAT, Manifest
 from dgafvsr.jobs.outputs import JobOutput, plan_output
 from dgafvsr.jobs.parts import TakenPart
 from dgafvsr.jobs.peak_memory import peak_memory_bytes, reset_peak_memory
-from dgafvsr.jobs.progress import Listener, Meter
+from dgafvsr.jobs.progress import Listener, Meter, UpscaleProgress
 from dgafvsr.jobs.sampling_plan import SamplingPlan, plan_sampling, with_fallback
 from dgafvsr.jobs.settings import UpscaleSettings
 from dgafvsr.jobs.shot_plan import ShotPlan
@@ -35,6 +35,7 @@ from dgafvsr.video.arrays import MINIMUM_SIDE
 from dgafvsr.video.frames import FrameSource, SourceInfo
 from dgafvsr.video.reader import open_source
 from dgafvsr.video.shots import ShotStream
+from dgafvsr.video.stream_plan import foreseen_losses
 
 __all__ = ["Machinery", "UpscaleSummary", "open_film", "upscale_file"]
 
@@ -124,7 +125,7 @@ def upscale_file(
             pictures. A `Path` has lost its trailing slash; pass a string for that.
         pipeline: the model.
         settings: None for the defaults.
-        listener: called after each unit of work and after each window.
+        listener: called before the work begins, after each unit of it, and after each window.
         wants_stop: asked after each unit of work; once it says True, the job stops and keeps what is finished.
         machinery: None for this process.
 
@@ -146,9 +147,9 @@ def upscale_file(
         folder = settings.job.folder or job_folder_of(output.target)
         with _shot_plan(reader.info, output.target, settings) as plan, JobFolder(folder, keep=settings.job.keep) as job:
             output.check(job)
-            run = _Run(reader, output, job, pipeline, settings, machinery or Machinery())
+            run = _Run(reader, output, job, pipeline, settings, machinery or Machinery(), listener)
             try:
-                frames = run.upscale(plan, listener, wants_stop)
+                frames = run.upscale(plan, wants_stop)
                 notes = [note for record in job.finished for note in record.notes]
                 warnings = (*run.notes, *notes, *output.publish(job, run.part))
             except Exception as error:
@@ -185,9 +186,11 @@ class _Run:
         pipeline: Upscaler,
         settings: UpscaleSettings,
         machinery: Machinery,
+        listener: Listener | None,
     ) -> None:
         self._reader, self._output, self._job = reader, output, job
         self._pipeline, self._settings, self._machinery = pipeline, settings.resolved(pipeline), machinery
+        self._listener = listener
         self.part: TakenPart | None = None
         """The part of the film that is made, None for all of it."""
         self.plan = self._agree()
@@ -206,6 +209,7 @@ class _Run:
         told = self._settings.told(self._output.encoding)
         if begun is not None:  # before the model is loaded: a wrong option costs no waiting
             begun.check(path, program=program, source=source, settings=told)
+        self._begin = self._foretell()
         model = {"sha256": fingerprint_model(self._pipeline), "device": str(self._pipeline.device).partition(":")[0]}
         if begun is not None:
             begun.check(path, model=model)
@@ -214,20 +218,33 @@ class _Run:
         self._job.begin(Manifest(program=program, source=source, settings=told, model=model, plan=asdict(plan)))
         return plan
 
-    def upscale(self, plan: ShotPlan, listener: Listener | None, wants_stop: Callable[[], bool]) -> int:
+    def _foretell(self) -> UpscaleProgress:
+        """Tell what will be lost while nothing is lost yet, not even the time to load the model."""
+        info, part = self._reader.info, self._settings.part
+        begin = UpscaleProgress(
+            frames_done=0,
+            frames_total=info.expected_frames if part is None else part.expected_frames(info),
+            work_done=0,
+            work_total=None,
+            losses=(*self._output.notes, *foreseen_losses(self._output.info, self._output.encoding)),
+        )
+        if self._listener is not None:
+            self._listener(begin)
+        return begin
+
+    def upscale(self, plan: ShotPlan, wants_stop: Callable[[], bool]) -> int:
         """How many frames the output has; every one of them is finished in the job folder."""
-        info, settings = self._reader.info, self._settings
-        first, frames, expected = None, iter(self._reader), info.expected_frames
+        settings = self._settings
+        first, frames = None, iter(self._reader)
         if settings.part is not None:
             self.part = settings.part.take(self._reader)
             first, frames = self.part.first_index, self.part.frames
-            expected = settings.part.expected_frames(info)
         meter = Meter(
-            expected,
+            self._begin,
             steps=settings.steps or self._pipeline.default_steps,
             window=self.plan.window,
             overlap=self.plan.overlap,
-            listener=listener,
+            listener=self._listener,
         )
         finished = self._job.finished
         # The frames depend on it: a job that had to do with less goes on with less.

@@ -17,6 +17,7 @@ from dgafvsr.jobs.batch import BatchEvent, BatchReport, BatchResult
 from dgafvsr.jobs.batch_inputs import plan_batch
 from dgafvsr.jobs.progress import UpscaleProgress
 from tests.apps.cli import films
+from tests.video import films as video_files
 
 
 @pytest.fixture
@@ -66,6 +67,20 @@ def test_json_is_one_object_whatever_becomes_of_the_films(pipeline, folder, caps
     assert (failed["error"]["kind"], failed["result"], failed["attempts"]) == ("input", None, 1)
     assert "c.avi is not a video" in failed["error"]["message"]
     assert printed.err.splitlines()[-1].startswith("error: 1 of 2 films could not be made")
+
+
+def test_losses_are_named_once_for_each_film_before_it_is_made(pipeline, tmp_path, capsys):
+    for name in ("a", "b"):
+        (tmp_path / "in" / name).mkdir(parents=True)
+        video_files.write_film(tmp_path / "in" / name / "film.mkv", video_files.pictures(3), sound_seconds=0.1)
+    options = ["--container", "webm", "--encoder-option", "preset=12", "--recursive"]
+    assert batch_of(tmp_path / "in", *options) == 0
+    said = [line for line in capsys.readouterr().err.splitlines() if line.startswith(("note", "["))]
+    lost = "audio stream 1 (aac) is left out: webm does not hold aac"
+    for film, (note, done) in zip(("a", "b"), (said[:2], said[2:]), strict=True):
+        path = tmp_path / "in" / film / "film.mkv"
+        assert note == f"note: {path}: {lost}"
+        assert f"done  {path}" in done
 
 
 def test_results_of_other_settings_are_refused_with_the_reason(pipeline, folder, capsys):

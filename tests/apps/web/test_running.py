@@ -8,7 +8,7 @@ from PIL import Image
 
 from dgafvsr.apps.web import running
 from dgafvsr.apps.web.comparison import pick
-from dgafvsr.apps.web.running import settings_of
+from dgafvsr.apps.web.running import JobRunner, settings_of
 from dgafvsr.video.reader import open_source
 from tests.apps.web import standins
 from tests.apps.web.standins import Workshop, arrived, choice
@@ -37,6 +37,17 @@ def test_full_job_makes_the_film_and_shows_it_beside_its_source(tmp_path):
             ["clip_x4.mp4", "split.mp4", *(f"{index}_{side}.png" for index in range(5) for side in ("before", "after"))]
         )
         assert not shop.store.work_of(job).exists(), "the resumable job was left although the film is complete"
+
+
+def test_losses_are_told_while_the_job_runs(tmp_path):
+    with Workshop(tmp_path / "data") as shop:
+        source = write_film(tmp_path / "clip.mkv", pictures(3), sound_seconds=0.1)
+        film = shop.desk.take(arrived(shop.folder, source))
+        job = shop.until(shop.desk.submit(film.id, "full", choice(format="WebM (AV1)")), "done", "failed")
+        told = []
+        JobRunner(shop.store, lambda: shop.pipeline, shop.settings.limits)(replace(job, output=None), told.append, bool)
+    lost = ("audio stream 1 (aac) is left out: webm does not hold aac",)
+    assert {each.losses for each in told if each.phase in ("Upscaling", "Finishing")} == {job.warnings} == {lost}
 
 
 def test_part_is_compared_with_the_same_part_of_the_source(tmp_path):

@@ -29,6 +29,13 @@ def test_progress_is_said_in_words():
     assert "bar unknown" in views.job_view(running, JobProgress(phase="Starting"))
 
 
+def test_losses_are_shown_while_the_job_runs():
+    running = replace(JOB, state="running", warnings=())
+    html = views.job_view(running, JobProgress(phase="Upscaling", losses=("no <sound>",)))
+    assert '<ul class="notes"><li>no &lt;sound&gt;</li></ul>' in html
+    assert "notes" not in views.job_view(running, JobProgress(phase="Upscaling"))
+
+
 @pytest.mark.parametrize(
     ("seconds", "text"),
     [

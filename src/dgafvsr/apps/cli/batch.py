@@ -6,7 +6,6 @@ import json
 import sys
 import time
 import traceback
-from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, cast
 
@@ -15,7 +14,8 @@ import typer
 from dgafvsr.apps.cli import batch_json
 from dgafvsr.apps.cli import upscale_options as options
 from dgafvsr.apps.cli.batch_place import BatchPlace, PlaceChoice
-from dgafvsr.apps.cli.batch_view import BatchView, show_table
+from dgafvsr.apps.cli.batch_view import BatchView, show_table, shown_path
+from dgafvsr.apps.cli.notes import Notes
 from dgafvsr.apps.cli.sampling_options import (
     BetweenOption,
     FeaturesOption,
@@ -265,7 +265,7 @@ def _run(
     from dgafvsr.interruption import stop_on_signals
     from dgafvsr.jobs.batch import BatchEvent, run_batch
 
-    loading = 0.0
+    loading, notes = 0.0, Notes()
 
     def load() -> Upscaler:
         nonlocal loading
@@ -282,6 +282,8 @@ def _run(
 
     def hear(event: BatchEvent) -> None:
         view(event)
+        if event.progress is not None:
+            notes.say(event.progress.losses, about=str(shown_path(event.file.source)))
         if event.report is not None:
             batch_json.write_results(output, facts_of(event.report))
         if debug and event.result is not None and event.result.error is not None:
@@ -303,15 +305,10 @@ def _run(
         typer.echo(json.dumps(facts))
     else:
         show_table(report, facts)
-    for name, each in _warnings(report):
-        typer.echo(f"note: {name}: {each}", err=True)
-    _raise_unless_complete(report, output)
-
-
-def _warnings(report: BatchReport) -> Iterator[tuple[str, str]]:
     for result in report.results:
         if result.status == "done" and result.summary is not None:
-            yield from ((result.file.source.name, warning) for warning in result.summary["warnings"])
+            notes.say(result.summary["warnings"], about=str(shown_path(result.file.source)))
+    _raise_unless_complete(report, output)
 
 
 def _raise_unless_complete(report: BatchReport, output: Path) -> None:

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from dgafvsr.jobs.batch_inputs import BatchFile
     from dgafvsr.jobs.progress import UpscaleProgress
 
-__all__ = ["BatchView", "show_table"]
+__all__ = ["BatchView", "show_table", "shown_path"]
 
 COLORS: Mapping[str, str] = {"done": "green", "skipped": "green", "refused": "yellow", "failed": "red"}
 
@@ -62,7 +62,7 @@ class BatchView:
         self._progress.update(self._all, completed=done, note=f"{self._ended}/{self._files} films")
 
     def _say(self, place: str, result: BatchResult, what: str) -> None:
-        line = f"[{place}/{self._files}] {what}  {_shown(result.file.source)}  {result.seconds:.1f} s"
+        line = f"[{place}/{self._files}] {what}  {shown_path(result.file.source)}  {result.seconds:.1f} s"
         style = COLORS.get(result.status)
         self._console.print(line, style=style, markup=False, highlight=False, soft_wrap=True)
 
@@ -122,7 +122,7 @@ def show_table(report: BatchReport, facts: Mapping[str, Any], console: Console |
     console.print(f"{', '.join(counts)} in {report.seconds:.1f} s; {facts['output']}", highlight=False, soft_wrap=True)
 
 
-def _shown(path: Path) -> Path:
+def shown_path(path: Path) -> Path:
     """The path, from the folder that the user is in if it lies there."""
     here = Path.cwd()
     return path.relative_to(here) if path.is_relative_to(here) else path

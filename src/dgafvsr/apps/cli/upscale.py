@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, cast
 
 import typer
 
 from dgafvsr.apps.cli import upscale_json
 from dgafvsr.apps.cli import upscale_options as options
+from dgafvsr.apps.cli.notes import Notes
 from dgafvsr.apps.cli.progress import UpscaleBar
 from dgafvsr.apps.cli.sampling_options import (
     BetweenOption,
@@ -37,7 +38,7 @@ from dgafvsr.apps.cli.upscale_settings import (
 if TYPE_CHECKING:
     import torch
 
-    from dgafvsr.jobs.settings import UpscaleSettings
+    from dgafvsr.jobs.progress import UpscaleProgress
     from dgafvsr.jobs.upscale import UpscaleSummary
     from dgafvsr.models.execution import Execution
     from dgafvsr.pipeline import DGAFVSRPipeline
@@ -158,35 +159,18 @@ def upscale(
             pipeline.execution = compiled_where_possible(place)
         return pipeline
 
-    said = list[str]()
-
-    def foretell() -> None:
-        said.extend(_foreseen_losses(source, target, settings))
-        _say(said)
-
-    upscaler = _ModelOnDemand(load, place, foretell)
+    upscaler, notes = _ModelOnDemand(load, place), Notes()
     with UpscaleBar("upscaling") as bar, stop_on_signals() as wants_stop:
-        summary = upscale_file(source, target, upscaler, settings, bar, wants_stop=wants_stop)
-    _say(warning for warning in summary.warnings if warning not in said)
+
+        def hear(progress: UpscaleProgress) -> None:
+            notes.say(progress.losses)
+            bar(progress)
+
+        summary = upscale_file(source, target, upscaler, settings, hear, wants_stop=wants_stop)
+    notes.say(summary.warnings)
     kind = str(weights).removeprefix("torch.")
     show = upscale_json.show_summary if as_json else _show
     show(summary, dtype=kind, loading_seconds=upscaler.loading_seconds)
-
-
-def _foreseen_losses(source: str, target: str, settings: UpscaleSettings) -> tuple[str, ...]:
-    """What the output will not hold, as far as it is known now, one sentence each."""
-    from dgafvsr.jobs.outputs import plan_output
-    from dgafvsr.jobs.upscale import open_film
-    from dgafvsr.video.stream_plan import foreseen_losses
-
-    with open_film(source, settings) as film:
-        output = plan_output(target, film.info, settings)
-    return (*output.notes, *foreseen_losses(output.info, output.encoding))
-
-
-def _say(notes: Iterable[str]) -> None:
-    for note in notes:
-        typer.echo(f"note: {note}", err=True)
 
 
 class _ModelOnDemand:
@@ -195,13 +179,10 @@ class _ModelOnDemand:
     Args:
         load: loads it.
         device: where it will be.
-        foretell: called before: now the work begins.
     """
 
-    def __init__(
-        self, load: Callable[[], DGAFVSRPipeline], device: torch.device, foretell: Callable[[], object]
-    ) -> None:
-        self._load, self.device, self._foretell = load, device, foretell
+    def __init__(self, load: Callable[[], DGAFVSRPipeline], device: torch.device) -> None:
+        self._load, self.device = load, device
         self._pipeline: DGAFVSRPipeline | None = None
         self.loading_seconds = 0.0
 
@@ -231,7 +212,6 @@ class _ModelOnDemand:
 
     def _loaded(self) -> DGAFVSRPipeline:
         if self._pipeline is None:
-            self._foretell()
             started = time.perf_counter()
             self._pipeline = self._load()
             self.loading_seconds = time.perf_counter() - started

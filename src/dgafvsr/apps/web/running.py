@@ -15,6 +15,7 @@ from dgafvsr.apps.web.store import Store
 from dgafvsr.apps.web.words import bytes_text, seconds_text
 from dgafvsr.errors import DGAFVSRError, InputError, InterruptionError
 from dgafvsr.interruption import Wish
+from dgafvsr.jobs.progress import UpscaleProgress
 from dgafvsr.jobs.settings import JobSettings, UpscaleSettings
 from dgafvsr.jobs.sizes import OutputSize
 from dgafvsr.jobs.upscale import UpscaleSummary, upscale_file
@@ -65,18 +66,22 @@ class JobRunner:
         tell(JobProgress(phase="Loading the model"))
         if self._pipeline is None:
             self._pipeline = self._load()
-        eta = Eta()
+        eta, plain = Eta(), self._store.folder.plain
+
+        def hear(progress: UpscaleProgress) -> None:
+            tell(replace(eta(progress), losses=tuple(map(plain, progress.losses))))
+
         name = output_name(job, film)
         summary = upscale_file(
             self._store.source_of(film),
             shown / name,
             self._pipeline,
             settings_of(job, film, self._store.work_of(job), self._limits),
-            lambda progress: tell(eta(progress)),
+            hear,
             wants_stop=wants_stop,
         )
         facts = result_facts(summary, size=(shown / name).stat().st_size)
-        return replace(job, output=name, facts=facts, warnings=tuple(map(self._store.folder.plain, summary.warnings)))
+        return replace(job, output=name, facts=facts, warnings=tuple(map(plain, summary.warnings)))
 
 
 def output_name(job: Job, film: Film) -> str:

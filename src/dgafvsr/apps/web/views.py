@@ -58,10 +58,13 @@ def job_view(job: Job | None, progress: JobProgress | None) -> str:
     title = f'<div class="name">{kind} of {escape(job.film_name)}</div>'
     chosen = f'<div class="chosen">{escape(range_text(job))}, x{job.options.scale}, {escape(job.options.quality)}</div>'
     state = f'<span class="state {job.state}">{STATES[job.state]}</span>'
-    body = _bar(progress) if job.active and progress is not None else notice(job.message, bad=job.state == "failed")
-    notes = "".join(f"<li>{escape(each)}</li>" for each in job.warnings)
-    notes = f'<ul class="notes">{notes}</ul>' if notes else ""
-    return f'<div class="job" data-state="{job.state}">{title}{state}{chosen}{body}{_table(job.facts)}{notes}</div>'
+    if job.active and progress is not None:
+        body, notes = _bar(progress), progress.losses
+    else:
+        body, notes = notice(job.message, bad=job.state == "failed"), job.warnings
+    return (
+        f'<div class="job" data-state="{job.state}">{title}{state}{chosen}{body}{_table(job.facts)}{_list(notes)}</div>'
+    )
 
 
 def range_text(job: Job) -> str:
@@ -124,3 +127,8 @@ def file_address(path: str) -> str:
 def _table(facts: Pairs) -> str:
     rows = "".join(f"<tr><th>{escape(name)}</th><td>{escape(value)}</td></tr>" for name, value in facts)
     return f"<table>{rows}</table>" if rows else ""
+
+
+def _list(notes: tuple[str, ...]) -> str:
+    items = "".join(f"<li>{escape(each)}</li>" for each in notes)
+    return f'<ul class="notes">{items}</ul>' if items else ""
