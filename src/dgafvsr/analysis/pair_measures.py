@@ -22,6 +22,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from dgafvsr.errors import InputError, UsageError
+from dgafvsr.evaluation.metrics import for_float64
 
 try:
     from torchmetrics.functional.image import structural_similarity_index_measure
@@ -54,6 +55,7 @@ def compare_pair(aligned: Tensor, current: Tensor, visible: Tensor, normalisatio
     Raises:
         InputError: nowhere can a window of SSIM be looked at whole.
     """
+    aligned, current, visible = map(for_float64, (aligned, current, visible))
     where, windows = visible[0, 0], whole_windows(visible)[0, 0]
     if not windows.any():
         raise InputError(

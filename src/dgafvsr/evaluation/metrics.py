@@ -21,7 +21,17 @@ except ImportError as error:
         "Evaluation needs torchmetrics", got=error, remedy="install the extra: pip install 'dgafvsr[eval]'"
     ) from error
 
-__all__ = ["METRICS", "Metric", "MetricName", "Unavailable", "check_pictures", "parse_metrics", "psnr", "ssim"]
+__all__ = [
+    "METRICS",
+    "Metric",
+    "MetricName",
+    "Unavailable",
+    "check_pictures",
+    "for_float64",
+    "parse_metrics",
+    "psnr",
+    "ssim",
+]
 
 MetricName = Literal["psnr", "ssim", "lpips", "dists", "musiq", "clipiqa", "niqe", "tlpips", "tof", "warping"]
 
@@ -141,7 +151,7 @@ def psnr(prediction: Tensor, truth: Tensor) -> Tensor:
         InputError: the pictures cannot be compared.
     """
     check_pictures(prediction, truth, metric="psnr")
-    pairs = zip(prediction.double(), truth.double(), strict=True)
+    pairs = zip(for_float64(prediction).double(), for_float64(truth).double(), strict=True)
     return torch.stack([peak_signal_noise_ratio(*pair, data_range=1.0) for pair in pairs])
 
 
@@ -166,4 +176,9 @@ def ssim(prediction: Tensor, truth: Tensor) -> Tensor:
     similarity: Tensor = structural_similarity_index_measure(
         prediction.float(), truth.float(), gaussian_kernel=True, sigma=1.5, reduction="none", data_range=1.0
     )
-    return similarity.reshape(len(prediction)).double()
+    return for_float64(similarity).reshape(len(prediction)).double()
+
+
+def for_float64(values: Tensor) -> Tensor:
+    """The same values where they can become float64: on the CPU if they are on an Apple GPU, which has no such type."""
+    return values.cpu() if values.device.type == "mps" else values

@@ -98,7 +98,7 @@ class QualityScore:
         """
         check_pictures(pictures, metric=self.name)
         scores = [self._network(picture[None].to(self.device, torch.float32)).reshape(()) for picture in pictures]
-        return torch.stack(scores).double().cpu()
+        return torch.stack(scores).cpu().double()
 
 
 def read_niqe_prior(path: Path) -> tuple[NDArray[np.float64], NDArray[np.float64]]:

@@ -18,7 +18,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from dgafvsr.evaluation.metrics import check_pictures
+from dgafvsr.evaluation.metrics import check_pictures, for_float64
 from dgafvsr.flow.estimator import FlowEstimator
 from dgafvsr.flow.fields import backward_warp, consistency_mask
 
@@ -107,5 +107,6 @@ def warping_error(prediction: Tensor, previous_prediction: Tensor, *, motion: Tr
     assert motion.visible is not None, "TruthMotion.between(..., occlusions=True) comes first"
     aligned = backward_warp(previous_prediction, motion.flow, outside="border")
     error = (prediction - aligned).square().mean(dim=1, keepdim=True) * motion.visible
-    pixels = motion.visible.sum(dim=(1, 2, 3))
+    error, visible = for_float64(error), for_float64(motion.visible)
+    pixels = visible.sum(dim=(1, 2, 3))
     return error.sum(dim=(1, 2, 3), dtype=torch.float64) / pixels.clamp(min=1) * WARPING_FACTOR

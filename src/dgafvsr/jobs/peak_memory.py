@@ -33,12 +33,15 @@ def peak_memory_bytes(device: Any) -> int:
 
 
 def _is_here(device: Any) -> bool:
-    """Whether it is a CUDA device of this machine; a cluster may have them elsewhere."""
+    """Whether it is a CUDA device that this process computes on; a cluster's workers have theirs elsewhere.
+
+    Before the process has begun to, there is nothing to count, and torch refuses to.
+    """
     if not str(device).startswith("cuda"):
         return False
     import torch
 
-    return torch.cuda.is_available()
+    return torch.cuda.is_initialized()
 
 
 def _high_water_mark() -> int:
