@@ -9,13 +9,14 @@ CLIP := examples/bigbuckbunny_320x180.mp4
 RESULT := demo/bigbuckbunny_1280x720.mp4
 PICTURE := demo/before_after.png
 
-.PHONY: help demo test test-slow test-browser check format docs clean
+.PHONY: help demo test test-slow test-gpu test-browser check format docs clean
 .NOTPARALLEL:
 
 help:
 	@echo "make demo       upscale a short clip with the packaged model; results in demo/"
 	@echo "make test       run the tests"
 	@echo "make test-slow  run the tests that take minutes"
+	@echo "make test-gpu   run the tests that need an NVIDIA GPU"
 	@echo "make test-browser  drive the web app in Chromium, which must be installed"
 	@echo "make check      formatting, lint, types, import contracts"
 	@echo "make format     format the code and mend what lint can mend"
@@ -30,10 +31,13 @@ demo: $(VENV)/.installed
 	@echo "The result is $(RESULT), a comparison with bicubic is $(PICTURE)."
 
 test: $(VENV)/.installed-dev
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m "not slow" --numprocesses auto --maxprocesses 4
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m "not slow and not gpu" --numprocesses auto --maxprocesses 4
 
 test-slow: $(VENV)/.installed-dev
 	$(BIN)/python -m pytest -m slow
+
+test-gpu: $(VENV)/.installed-dev
+	$(BIN)/python -m pytest -m gpu
 
 test-browser: $(VENV)/.installed-dev
 	@command -v chromium >/dev/null || command -v chromium-browser >/dev/null || \

@@ -105,3 +105,4 @@ def test_gradient_checkpointing_and_chunks_change_nothing(base, reds, tmp_path):
 def test_a_missing_base_is_refused(reds, tmp_path):
     with pytest.raises(ModelError, match="No such model folder"):
         run("guidance-sdx4", data=reds, output=tmp_path / "run", overrides={**SMALL, "base": str(tmp_path / "none")})
+    assert not (tmp_path / "run").exists()

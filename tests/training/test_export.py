@@ -111,7 +111,7 @@ def test_an_unfinished_run_is_exported_from_its_averaged_weights(data_folder, tm
     assert torch.equal(parts.unet.conv_in.weight, average.half().float())
     card = (tmp_path / "model" / "README.md").read_text()
     assert f"| denoiser/velocity | {checkpoint.step} of 4,000 | 2 |" in card
-    assert "3 photographs and 1 clips" in card
+    assert "3 photographs and 1 clip" in card
     assert "CC BY 4.0" in card
 
 

@@ -7,10 +7,10 @@ import pytest
 import torch
 
 from conftest import TINY_OVERRIDES
-from dgafvsr.errors import InputError, UsageError
+from dgafvsr.errors import InputError, OutputError, UsageError
 from dgafvsr.models.checkpoints import load_parts
 from dgafvsr.training.recipes import RECIPES, TINY, run
-from dgafvsr.training.runs import Run, RunOptions
+from dgafvsr.training.runs import SKIPPED, Run, RunOptions
 
 
 @pytest.fixture(scope="module")
@@ -99,6 +99,36 @@ def test_other_settings_in_the_same_folder_are_refused(finished, data_folder):
 def test_a_stage_needs_the_one_before(data_folder, tmp_path):
     with pytest.raises(UsageError, match="autoencoder is not finished"):
         run("denoiser-tiny", data=data_folder, output=tmp_path)
+    assert list(tmp_path.iterdir()) == []  # so that the first stage can begin here
+
+
+def test_what_cannot_be_used_is_refused_before_anything_is_written(data_folder, tmp_path):
+    with pytest.raises(UsageError, match="too few checkpoints"):
+        RunOptions(keep=0)
+    (tmp_path / "file").write_text("mine")
+    with pytest.raises(OutputError, match=r"file is a file.*--output"):
+        run("tiny", data=data_folder, output=tmp_path / "file" / "run")
+    assert (tmp_path / "file").read_text() == "mine"
+
+
+def test_validation_clips_within_the_data_are_never_trained_on(data_folder, tmp_path):
+    made = Run(data=data_folder, output=tmp_path, options=RunOptions(val=data_folder / "videos"))
+    assert (len(made.data.photos), len(made.data.clips)) == (3, 0)
+
+
+def test_skipped_sources_of_all_calls_are_listed(data_folder, tmp_path):
+    made = Run(data=data_folder, output=tmp_path)
+    made.list_skipped()
+    assert list(tmp_path.iterdir()) == []
+    made.data.photos.problems.add("b.jpg", "unreadable", "torn")
+    made.list_skipped()
+    assert (tmp_path / SKIPPED).read_text() == "1 training source was skipped\nb.jpg is skipped (unreadable): torn\n"
+    again = Run(data=data_folder, output=tmp_path)
+    again.data.clips.problems.add("a.mp4", "too short", "1 frames")
+    again.list_skipped()
+    lines = (tmp_path / SKIPPED).read_text().splitlines()
+    assert lines[0] == "2 training sources were skipped"
+    assert [line.split()[0] for line in lines[1:]] == ["a.mp4", "b.jpg"]
 
 
 def test_missing_data_is_refused_before_anything_is_written(tmp_path):

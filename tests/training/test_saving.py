@@ -92,6 +92,19 @@ def test_adam_is_fused_and_goes_on_bit_for_bit_after_a_checkpoint(tmp_path):
     assert not torch.equal(first.weight, whole_run.weight)
 
 
+@pytest.mark.parametrize("moment", ["exp_avg", "state1"])
+def test_moments_lie_in_memory_as_their_weights_do(tmp_path, moment):
+    convolution = nn.Conv2d(3, 4, 3).to(memory_format=torch.channels_last)
+    kept = torch.arange(108.0).view(4, 3, 3, 3).to(torch.uint8 if moment == "state1" else torch.float32)
+    save_checkpoint(tmp_path, Checkpoint(step=1, tensors={f"{moment}.weight": kept}))
+    optimizer = make_optimizer(list(convolution.parameters()), CONFIG)
+    restore_optimizer(optimizer, convolution, load_checkpoint(latest_checkpoint(tmp_path)))
+    restored = optimizer.state[convolution.weight][moment]
+    assert torch.equal(restored, kept)
+    assert restored.dtype == kept.dtype
+    assert restored.stride() == convolution.weight.stride() != kept.stride()
+
+
 def test_eight_bit_adam_needs_its_package(monkeypatch):
     monkeypatch.setitem(sys.modules, "bitsandbytes", None)
     monkeypatch.setitem(sys.modules, "bitsandbytes.optim", None)

@@ -10,12 +10,13 @@ import pytest
 import torch
 from safetensors.torch import load_file
 from torch import nn
-from toys import CONFIG, Numbers, ToyStage
+from toys import CONFIG, ConvolutionStage, Numbers, ToyStage
 
 from dgafvsr.errors import ModelError, ResourceError, UsageError
 from dgafvsr.training import checkpoints
 from dgafvsr.training.checkpoints import checkpoint_file, latest_checkpoint, load_checkpoint
 from dgafvsr.training.draws import Draws
+from dgafvsr.training.reports import Meter
 from dgafvsr.training.stage import Stage
 from dgafvsr.training.trainer import TrainOptions, train
 
@@ -49,6 +50,15 @@ def test_a_stopped_run_continues_exactly(tmp_path, changes):
         assert resumed_stage.data.seen == whole_stage.data.seen[4:]
     for name, value in whole_stage.trained.state_dict().items():
         assert torch.equal(value, resumed_stage.trained.state_dict()[name])
+
+
+def test_weights_in_any_order_of_memory_continue_exactly(tmp_path):
+    whole, resumed = ConvolutionStage(), ConvolutionStage()
+    assert not whole.trained.weight.is_contiguous()  # in the plain order
+    reports_of(tmp_path / "whole", whole)
+    reports_of(tmp_path / "parts", ConvolutionStage(), max_minutes=0.0)
+    reports_of(tmp_path / "parts", resumed)
+    assert torch.equal(whole.trained.weight, resumed.trained.weight)
 
 
 def test_accumulated_micro_batches_are_the_batch(tmp_path):
@@ -120,6 +130,19 @@ def test_losses_are_logged_as_json_lines(tmp_path):
     assert [line["step"] for line in lines] == [3, 6] == [report.step for report in reports]
     assert lines[0]["losses"] == reports[0].losses
     assert reports[0].samples_per_second == pytest.approx(4 / reports[0].seconds_per_step)
+
+
+def test_validation_and_saving_are_no_time_of_the_steps(monkeypatch):
+    clock = iter([0.0, 4.0, 5.0, 105.0, 105.0])
+    monkeypatch.setattr("dgafvsr.training.reports.time.monotonic", lambda: next(clock))
+    meter = Meter("toy", replace(CONFIG, log_every=2))  # at 0 s
+    assert meter.add(1, {"loss": 1.0}, 1.0) is None
+    with meter.pause():  # from 4 to 5 s
+        pass
+    report = meter.add(2, {"loss": 3.0}, 1.0)  # at 105 s
+    assert report is not None
+    assert report.seconds_per_step == 52.0
+    assert report.samples_per_second == pytest.approx(4 / 52)
 
 
 def test_losses_are_told_by_noise_level(tmp_path):

@@ -94,6 +94,14 @@ def test_validation_folder_is_found_in_or_beside_the_data(tmp_path):
     assert find_validation(tmp_path / "train") == tmp_path / "train" / "val"
 
 
+def test_the_validation_clips_of_reds_are_found_in_its_layout(tmp_path):
+    (tmp_path / "train" / "train_sharp" / "001").mkdir(parents=True)
+    for version in ("val_sharp", "val_sharp_bicubic"):
+        (tmp_path / "val" / version / "000").mkdir(parents=True)
+    assert find_validation(tmp_path) == tmp_path / "val" / "val_sharp"
+    assert find_validation(tmp_path / "train") == tmp_path / "val" / "val_sharp"
+
+
 def test_sampled_clips_are_kept_and_the_rest_waits(tmp_path):
     two = [clips()[0], ValidationClip(name="other", hr=clips()[0].hr, lr=clips()[0].lr)]
     asked = []

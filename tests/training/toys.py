@@ -26,6 +26,29 @@ class Numbers(Dataset[dict[str, torch.Tensor]]):
         return {"x": torch.randn(5, generator=torch.Generator().manual_seed(index))}
 
 
+class PictureNumbers(Numbers):
+    """The same as pictures, 3 6 5."""
+
+    def __getitem__(self, index: int) -> dict[str, torch.Tensor]:
+        self.seen.append(index)
+        return {"x": torch.randn(3, 6, 5, generator=torch.Generator().manual_seed(index))}
+
+
+class ConvolutionStage(Stage):
+    """A convolution whose weights lie in channels-last order, as those of every real stage do."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        with torch.random.fork_rng():
+            torch.manual_seed(0)
+            self.trained = nn.Conv2d(3, 3, 3, padding=1).to(memory_format=torch.channels_last)
+        self.data = PictureNumbers()
+
+    def forward(self, batch, draws):
+        noise = draws.normal(*batch["x"].shape[1:])
+        return {"loss": F.mse_loss(self.trained(batch["x"] + 0.1 * noise).float(), batch["x"])}
+
+
 class ToyStage(Stage):
     """A linear network that learns to give back what it reads through noise."""
 

@@ -22,10 +22,11 @@ from dgafvsr.errors import ResourceError
 from dgafvsr.jobs.memory_sharing import MemorySharing
 from dgafvsr.jobs.upscaler import Upscaled
 from dgafvsr.models.lazy_frames import LazyFrames
+from dgafvsr.models.out_of_memory import is_out_of_memory
 from dgafvsr.sampling.seams import SeamState
 from dgafvsr.sampling.tiles import MINIMUM_TILE
 
-__all__ = ["FallbackResult", "FallbackUpscaler", "FrugalFrames", "Reduction", "is_out_of_memory"]
+__all__ = ["FallbackResult", "FallbackUpscaler", "FrugalFrames", "Reduction"]
 
 T = TypeVar("T")
 
@@ -35,15 +36,6 @@ SMALLEST_TILE = 2 * MINIMUM_TILE
 """LR pixels: smaller tiles save next to nothing and cost much of the quality."""
 INNER_OVERLAP = 2
 """Frames that inner windows share where the call's tail does not ask for more."""
-SIGNS_OF_TOO_LITTLE_MEMORY = (
-    "not enough memory",
-    "out of memory",
-    "can't allocate memory",
-    "cannot allocate",
-    "status_alloc_failed",  # cuBLAS and cuDNN, which allocate besides torch
-    "unable to find an engine",  # cuDNN, where every way to compute a convolution wants more memory than there is
-)
-"""Words of errors, in small letters, by which torch and its libraries say so."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -247,14 +239,6 @@ class FallbackResult:
 
     frames: FrugalFrames
     state: SeamState | None
-
-
-def is_out_of_memory(error: BaseException) -> bool:
-    """Whether an error says that there is too little memory, on whatever device."""
-    if isinstance(error, MemoryError | torch.OutOfMemoryError):
-        return True
-    words = str(error).lower()
-    return isinstance(error, RuntimeError) and any(sign in words for sign in SIGNS_OF_TOO_LITTLE_MEMORY)
 
 
 def _attempts(asked: Reduction, frames: int, shared: int, side: int, *, lockstep: bool = False) -> Iterator[Reduction]:

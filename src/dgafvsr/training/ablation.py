@@ -81,8 +81,9 @@ def train_ablation(run: Run, recipe: AblationRecipe) -> Path:
     recipes = {arm: arm_recipe(recipe, arm) for arm in recipe.arms}
     if run.val is None:
         raise UsageError("the ablation's table needs validation clips", remedy="name them with --val")
+    base = resolve_folder(recipe.base)
     run.begin("ablation", recipe)
-    parts = load_parts(resolve_folder(recipe.base), with_guidance=False)
+    parts = load_parts(base, with_guidance=False)
     samplers: dict[str, ClipSampler] = {"bicubic": bicubic_sampler}
     for arm, own in recipes.items():
         samplers[arm] = _train_arm(run, own, parts, arm)

@@ -56,12 +56,13 @@ def train_base_guidance(run: Run, recipe: BaseGuidanceRecipe) -> Path:
     Raises:
         ModelError: the base is missing, damaged or of another kind.
     """
+    base = resolve_folder(recipe.base)
     folder = run.begin("guidance", recipe)
     result = folder / "result"
     if result.exists():
         return result
     run.minutes_left()
-    parts = load_parts(resolve_folder(recipe.base), with_guidance=False)
+    parts = load_parts(base, with_guidance=False)
     around = _surroundings(recipe, parts)
     network = make_base_guidance(recipe, parts)
     run.phase(

@@ -183,7 +183,9 @@ def restore_optimizer(optimizer: torch.optim.Optimizer, module: nn.Module, check
         if not found:
             continue
         if eight_bit:  # its types and shapes are its own, not the parameter's
-            state: dict[str, Any] = {moment: value.to(parameter.device) for moment, value in found.items()}
+            state: dict[str, Any] = {
+                moment: _laid_out(value, parameter, value.dtype) for moment, value in found.items()
+            }
             optimizer.state[parameter] = {"step": updates, **state}
         else:
             count = torch.tensor(float(updates), device=parameter.device if fused else "cpu")
@@ -197,7 +199,14 @@ def whole(value: Tensor) -> Tensor:
 
 
 def place(value: Tensor, like: Tensor) -> Tensor:
-    """A whole tensor in the type, on the device and in the spread of another."""
+    """A whole tensor in the type, on the device, in the memory format and in the spread of another."""
     if isinstance(like, DTensor):
         return distribute_tensor(value.to(like.device, like.dtype), like.device_mesh, like.placements)
-    return value.to(like)
+    return _laid_out(value, like, like.dtype)
+
+
+def _laid_out(value: Tensor, like: Tensor, dtype: torch.dtype) -> Tensor:
+    """A copy in another's order of memory: files keep the plain one, and fused optimisers go by memory alone."""
+    if value.shape != like.shape:
+        return value.to(like.device, dtype)
+    return torch.empty_like(like, dtype=dtype, requires_grad=False).copy_(value)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import math
 import types
 from collections.abc import Iterator, Mapping
 from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
@@ -101,17 +102,29 @@ def _converted(kind: Any, value: Any, name: str) -> Any:
             raise UsageError(f"{name} is out of range", got=repr(value), expected=" or ".join(map(str, get_args(kind))))
         return value
     if origin is tuple and isinstance(value, (list, tuple)):
-        return tuple(_converted(get_args(kind)[0], item, name) for item in value)
+        items = get_args(kind)
+        if items[-1] is not Ellipsis and len(items) != len(value):
+            raise UsageError(f"{name} has another length", got=len(value), expected=f"{len(items)} values")
+        return tuple(_converted(items[0], item, name) for item in value)
     if dataclasses.is_dataclass(kind) and isinstance(value, Mapping):
         return _made(kind, value, name)
     if kind is float and isinstance(value, int) and not isinstance(value, bool):
         return float(value)
+    if isinstance(value, float) and not math.isfinite(value):
+        raise UsageError(f"{name} is no number", got=value, expected="a finite number")
     plain = kind if isinstance(kind, type) and origin is None else origin or object
     if type(value) is plain or (dataclasses.is_dataclass(kind) and isinstance(value, plain)):
         return value
-    raise UsageError(
-        f"the recipe's field {name} has another type", got=repr(value), expected=getattr(kind, "__name__", kind)
-    )
+    raise UsageError(f"the recipe's field {name} has another type", got=repr(value), expected=_in_words(kind, name))
+
+
+def _in_words(kind: Any, name: str) -> str:
+    """What a field takes, as it is written on the command line."""
+    if dataclasses.is_dataclass(kind):
+        return f"a value for one of its fields, such as {name}.{dataclasses.fields(kind)[0].name}"
+    if get_origin(kind) is tuple:
+        return "a list such as [8,16]"
+    return {int: "a whole number", float: "a number", bool: "true or false", str: "a text"}[kind]
 
 
 def _made(kind: Any, values: Mapping[str, Any], name: str) -> Any:
@@ -119,7 +132,8 @@ def _made(kind: Any, values: Mapping[str, Any], name: str) -> Any:
     unknown = sorted(set(values) - fields)
     if unknown:
         raise UsageError(f"{name} has no field {unknown[0]}", expected=", ".join(sorted(fields)))
-    try:
-        return kind(**{key: _converted(hints[key], value, f"{name}.{key}") for key, value in values.items()})
-    except TypeError as error:
-        raise UsageError(f"{name} is incomplete", got=error) from error
+    absent = (field for field in dataclasses.fields(kind) if field.name not in values)
+    missing = [field.name for field in absent if field.default is field.default_factory is dataclasses.MISSING]
+    if missing:
+        raise UsageError(f"{name} is incomplete", expected=f"also {', '.join(missing)}")
+    return kind(**{key: _converted(hints[key], value, f"{name}.{key}") for key, value in values.items()})

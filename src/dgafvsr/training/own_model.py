@@ -125,6 +125,7 @@ def train_denoiser(run: Run, recipe: DenoiserRecipe, start: GuidedUNet | None = 
         recipe: phases and, without `start`, widths.
         start: a network that goes on learning; None makes one.
     """
+    run.need("autoencoder")
     folder = run.begin("denoiser", recipe)
     result = folder / "result"
     if result.exists():
@@ -157,6 +158,7 @@ def train_guidance(run: Run, recipe: GuidanceRecipe, start: GuidanceNetwork | No
         recipe: phases, and what the network reads.
         start: a network that goes on learning; None makes one from the denoiser.
     """
+    run.need("denoiser")
     folder = run.begin("guidance", recipe)
     result = folder / "result"
     if result.exists():
@@ -203,6 +205,7 @@ def train_decoder(run: Run, recipe: DecoderRecipe, guidance: GuidanceRecipe) -> 
         recipe: of this stage.
         guidance: of the guidance network.
     """
+    run.need("guidance")
     folder = run.begin("decoder", recipe)
     result = folder / "result"
     if result.exists():

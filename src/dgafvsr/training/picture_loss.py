@@ -7,17 +7,21 @@ The finishing stages use it: D_U's on single pictures, G_U's on the last frame o
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Final
+from dataclasses import dataclass, fields
+from typing import Any, Final
 
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from dgafvsr.errors import UsageError
 from dgafvsr.training.adversarial import Critic
 from dgafvsr.training.draws import Draws
 from dgafvsr.training.perceptual import PerceptualLoss, grid_loss, lattice_loss, random_windows
 
-__all__ = ["PictureLoss", "SamplerLoss"]
+__all__ = ["PictureLoss", "SamplerLoss", "check_weights"]
+
+SMALLEST_WINDOW: Final = 16
+"""Side in pixels that VGG halves four times to one."""
 
 _CRITIC_SHARE: Final = 0.05
 """Weight of the critic's own loss: Adam does not mind it, and it leaves most of the clipped norm to the picture."""
@@ -44,6 +48,29 @@ class SamplerLoss:
 
     gradient_steps: int | None = None
     """Gradients flow through this many last sampler steps; None is all."""
+
+    def __post_init__(self) -> None:
+        check_weights(self)
+        if self.gradient_steps is not None and self.gradient_steps < 1:
+            raise UsageError("gradient_steps is too small", got=self.gradient_steps, expected="at least 1, or null")
+
+
+def check_weights(loss: Any) -> None:
+    """Refuse a loss with a negative weight, a share that is none, or a window too small for VGG.
+
+    Args:
+        loss: a dataclass whose fields are told by their endings: `_weight`, `_share` and `_side`.
+
+    Raises:
+        UsageError: a field is out of range.
+    """
+    for name, value in ((field.name, getattr(loss, field.name)) for field in fields(loss)):
+        if name.endswith("_weight") and value < 0:
+            raise UsageError(f"{name} is out of range", got=value, expected="0 or more")
+        if name.endswith("_share") and not 0 <= value <= 1:
+            raise UsageError(f"{name} is out of range", got=value, expected="0 to 1")
+        if name.endswith("_side") and value < SMALLEST_WINDOW:
+            raise UsageError(f"{name} is too small", got=value, expected=f"at least {SMALLEST_WINDOW} pixels")
 
 
 class PictureLoss(nn.Module):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from typing import Literal
 
 from dgafvsr.errors import UsageError
@@ -10,6 +10,7 @@ from dgafvsr.flow.estimator import FlowEstimatorName
 from dgafvsr.sampling.noise import InitialNoise
 from dgafvsr.sampling.ogwm import Convention, Rescaling
 from dgafvsr.sampling.sweeps import Turns
+from dgafvsr.training.data.degradations import check_fault_shares
 from dgafvsr.training.data.samples import SequenceSettings
 from dgafvsr.training.picture_loss import SamplerLoss
 from dgafvsr.training.settings import TrainerConfig
@@ -29,6 +30,9 @@ __all__ = [
     "ModelRecipe",
     "Recipe",
 ]
+
+TIMESTEPS = 1000
+"""Of the forward process of every model here; a sampler takes some of them."""
 
 Domain = Literal["features", "pixels"]
 """Where the neighbour is aligned: the paper's latents (G_U), or StableVSR's decoded frames (a ControlNet)."""
@@ -54,6 +58,9 @@ class AutoencoderRecipe:
 
     realistic_share: float = 0.0
     """Share of crops with a strongly degraded LR frame, 0 to 1 - fault_share."""
+
+    def __post_init__(self) -> None:
+        _check_shares(self)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -88,6 +95,10 @@ class DenoiserRecipe:
 
     realistic_share: float = 0.0
     """As in `AutoencoderRecipe`; for sequences it is a field of theirs."""
+
+    def __post_init__(self) -> None:
+        _check_shares(self)
+        _check_steps(self.sampler_steps)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -150,6 +161,7 @@ class GuidanceRecipe:
 
     def __post_init__(self) -> None:
         _check_shares(self)
+        _check_steps(self.sampler_steps)
         if self.guided_neighbor_share > 0 and self.pairs.frames < 3:
             raise UsageError(
                 "guided_neighbor_share needs longer sequences",
@@ -244,6 +256,7 @@ class BaseGuidanceRecipe:
 
     def __post_init__(self) -> None:
         _check_shares(self)
+        _check_steps(self.sampler_steps)
         if self.guided_neighbor_share > 0 and self.pairs.frames < 3:
             raise UsageError("guided_neighbor_share needs pairs.frames of 3", got=self.pairs.frames)
 
@@ -276,7 +289,14 @@ Recipe = (
 )
 
 
-def _check_shares(recipe: GuidanceRecipe | BaseGuidanceRecipe) -> None:
-    for name in ("guided_neighbor_share", "shared_noise_share", "transported_noise_share", "sampler_share"):
+def _check_shares(recipe: AutoencoderRecipe | DenoiserRecipe | GuidanceRecipe | BaseGuidanceRecipe) -> None:
+    for name in (each.name for each in fields(recipe) if each.name.endswith("_share")):
         if not 0 <= getattr(recipe, name) <= 1:
             raise UsageError(f"{name} is out of range", got=getattr(recipe, name), expected="0 to 1")
+    if isinstance(recipe, AutoencoderRecipe | DenoiserRecipe):
+        check_fault_shares(recipe.fault_share, recipe.realistic_share)
+
+
+def _check_steps(steps: int) -> None:
+    if not 1 <= steps <= TIMESTEPS:
+        raise UsageError("sampler_steps is out of range", got=steps, expected=f"1 to {TIMESTEPS}")

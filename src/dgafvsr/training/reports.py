@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 import logging
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -35,6 +36,7 @@ class StepReport:
 
     learning_rate: float
     seconds_per_step: float
+    """Without validation and the saving of checkpoints."""
 
     samples_per_second: float = 0.0
     """Over all processes."""
@@ -134,7 +136,16 @@ class Meter:
     def _clear(self) -> None:
         self._sums: dict[str, float] = {}
         self._levels: Tensor | None = None
-        self._count, self._since = 0, time.monotonic()
+        self._count, self._since, self._paused = 0, time.monotonic(), 0.0
+
+    @contextmanager
+    def pause(self) -> Iterator[None]:
+        """What is done while the context is open does not count as time of the steps."""
+        began = time.monotonic()
+        try:
+            yield
+        finally:
+            self._paused += time.monotonic() - began
 
     def add(
         self, step: int, losses: Mapping[str, float], norm: float, by_level: Tensor | None = None
@@ -157,7 +168,7 @@ class Meter:
         self._count += 1
         if step % self._config.log_every and step != self._config.steps:
             return None
-        seconds = (time.monotonic() - self._since) / self._count
+        seconds = (time.monotonic() - self._since - self._paused) / self._count
         levels = [] if self._levels is None else list(zip(*self._levels.tolist(), strict=True))
         report = StepReport(
             stage=self._stage,

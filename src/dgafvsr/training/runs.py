@@ -27,7 +27,7 @@ import torch
 from torch import nn
 from torch.utils.data import Dataset
 
-from dgafvsr.errors import UsageError
+from dgafvsr.errors import OutputError, UsageError
 from dgafvsr.evaluation.clips import discover_clips
 from dgafvsr.flow.estimator import FlowEstimator
 from dgafvsr.interruption import Wish
@@ -47,7 +47,7 @@ __all__ = ["SKIPPED", "OutOfTimeError", "Run", "RunOptions", "leave_together", "
 Network = TypeVar("Network", bound=nn.Module)
 
 SKIPPED = "skipped.txt"
-"""Lists unusable training sources, after a first line that counts them."""
+"""Lists the training sources that any call of the run could not use, after a first line that counts them."""
 
 
 class PictureRecipe(Protocol):
@@ -87,6 +87,10 @@ class RunOptions:
     stop: Wish | None = None
     """Whether the run shall end early; None listens to signals in each phase."""
 
+    def __post_init__(self) -> None:
+        if self.keep < 1:
+            raise UsageError("too few checkpoints to keep", got=self.keep, expected="at least 1")
+
 
 class Run:
     """One call of `recipes.run`.
@@ -98,14 +102,20 @@ class Run:
 
     Raises:
         InputError: there is no training data, or no clip where validation clips were named.
+        OutputError: the run's folder cannot be one.
     """
 
     def __init__(self, *, data: Path, output: Path, options: RunOptions | None = None) -> None:
         self.output, self.options = output, options or RunOptions()
-        self.data = open_data(data, cache=self.options.cache, settings=DataSettings())
+        in_the_way = next((place for place in (output, *output.parents) if place.exists() and not place.is_dir()), None)
+        if in_the_way is not None:
+            raise OutputError(
+                f"{in_the_way} is a file", expected="a folder for the run", remedy="name another --output"
+            )
         self.val = self.options.val or find_validation(data)
         if self.val is not None:
             discover_clips(self.val)
+        self.data = open_data(data, cache=self.options.cache, settings=DataSettings(), val=self.val)
         minutes = self.options.max_minutes
         self._deadline = None if minutes is None else time.monotonic() + 60 * minutes
 
@@ -170,13 +180,20 @@ class Run:
         Raises:
             UsageError: the stage is not finished.
         """
-        folder = self.output / name / "result"
-        if not folder.exists():
+        self.need(name)
+        return load_network(self.output / name / "result", network, torch.float32)
+
+    def need(self, name: str) -> None:
+        """Refuse to go on without a finished stage; asked before anything is written.
+
+        Raises:
+            UsageError: the stage is not finished.
+        """
+        if not (self.output / name / "result").exists():
             raise UsageError(
                 f"the stage {name} is not finished in {self.output}",
                 remedy=f"train it first with the same output folder: recipe {name}-tiny, or tiny for all stages",
             )
-        return load_network(folder, network, torch.float32)
 
     def phase(self, network: nn.Module, config: TrainerConfig, folder: Path, make: Callable[[], Stage]) -> Stage:
         """Train one phase of a stage on the weights that the phase before left in `network`.
@@ -212,10 +229,16 @@ class Run:
         return minutes
 
     def list_skipped(self) -> None:
-        """Name the sources that could not be used in `output`/skipped.txt; no file without any."""
-        skipped = self.data.problems_summary()
-        if skipped and self.output.is_dir():
-            (self.output / SKIPPED).write_text(skipped + "\n", encoding="utf-8")
+        """Name the sources that could not be used in `output`/skipped.txt, with those of earlier calls."""
+        file, lines = self.output / SKIPPED, self.data.problems_summary().splitlines()
+        if not lines or not self.output.is_dir():
+            return
+        known = file.read_text(encoding="utf-8").splitlines()[1:] if file.is_file() else []
+        lines = sorted({*known, *lines})
+        count = "1 training source was skipped" if len(lines) == 1 else f"{len(lines)} training sources were skipped"
+        partial = file.with_suffix(f".{os.getpid()}.partial")
+        partial.write_text("\n".join([count, *lines]) + "\n", encoding="utf-8")
+        partial.replace(file)
 
     @staticmethod
     def save(network: Any, folder: Path) -> Path:
@@ -288,7 +311,7 @@ def leave_together() -> None:
 
 @contextmanager
 def seeded(seed: int) -> Iterator[None]:
-    """Initial weights from a seed, leaving torch's global generator as it was."""
-    with torch.random.fork_rng():
-        torch.manual_seed(seed)
+    """Initial weights from a seed, leaving torch's global generators as they were. Networks begin on the CPU."""
+    with torch.random.fork_rng(devices=[]):
+        torch.default_generator.manual_seed(seed)
         yield

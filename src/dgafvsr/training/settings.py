@@ -98,8 +98,12 @@ class TrainerConfig:
         for name in ("learning_rate", "clip_norm"):
             if getattr(self, name) <= 0:
                 raise UsageError(f"{name} is out of range", got=getattr(self, name), expected="a positive number")
-        if not 0 <= self.average_decay < 1:
-            raise UsageError("average_decay is out of range", got=self.average_decay, expected="0 to below 1")
+        for name in ("seed", "final_rate", "weight_decay"):
+            if getattr(self, name) < 0:
+                raise UsageError(f"{name} is out of range", got=getattr(self, name), expected="0 or more")
+        for name, decays in (("average_decay", (self.average_decay,)), ("betas", self.betas)):
+            if not all(0 <= decay < 1 for decay in decays):
+                raise UsageError(f"{name} is out of range", got=getattr(self, name), expected="0 to below 1")
         for name, kind in (("precision", Precision), ("schedule", Schedule), ("optimizer", OptimizerName)):
             if getattr(self, name) not in get_args(kind):
                 raise UsageError(f"unknown {name}", got=getattr(self, name), expected=" or ".join(get_args(kind)))

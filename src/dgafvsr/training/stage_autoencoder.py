@@ -20,6 +20,7 @@ from torch.utils.data import Dataset
 from dgafvsr.models.autoencoder import ResidualAutoencoder
 from dgafvsr.training.draws import Draws
 from dgafvsr.training.perceptual import PerceptualLoss, random_windows
+from dgafvsr.training.picture_loss import check_weights
 from dgafvsr.training.stage import Stage
 
 __all__ = ["AutoencoderLoss", "AutoencoderStage", "measure_latents"]
@@ -40,6 +41,9 @@ class AutoencoderLoss:
 
     latent_weight: float = 1e-2
     """Weight of the pull of raw latents to unit size."""
+
+    def __post_init__(self) -> None:
+        check_weights(self)
 
 
 class AutoencoderStage(Stage):

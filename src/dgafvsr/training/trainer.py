@@ -38,6 +38,7 @@ from dgafvsr.training.checkpoints import (
     whole,
 )
 from dgafvsr.training.draws import Draws
+from dgafvsr.training.full_memory import explained_memory
 from dgafvsr.training.optimizers import Average, make_optimizer
 from dgafvsr.training.reports import Listener, Meter, RunLog, StepReport, ValidationReport
 from dgafvsr.training.settings import TrainerConfig, learning_rate_at
@@ -114,14 +115,16 @@ def train(
         The step reached and whether it was the last.
 
     Raises:
-        ResourceError: the loss is no longer finite (the batch is saved beside the checkpoints), or the disk is full.
+        ResourceError: the loss is no longer finite (the batch is saved beside the checkpoints), or the disk or the
+            memory is full.
         ModelError: the checkpoint found is damaged or of another network.
         UsageError: the batch cannot be divided as asked, or something that the configuration needs is not installed.
     """
     options = options or TrainOptions()
-    loop = _Loop(stage, config, folder=folder, name=name, options=options)
-    with stop_on_signals() if options.stop is None else nullcontext(options.stop) as stop:
-        return loop.run(stop)
+    with explained_memory(name, config):
+        loop = _Loop(stage, config, folder=folder, name=name, options=options)
+        with stop_on_signals() if options.stop is None else nullcontext(options.stop) as stop:
+            return loop.run(stop)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -170,6 +173,7 @@ class _Loop:
             raise UsageError(
                 "FSDP of version 1 flattens the weights", remedy="set fsdp_version to 2 in accelerate's file"
             )
+        self.stage.to(memory_format=torch.contiguous_format)  # FSDP takes no other
         # with FSDP the optimiser has to follow its parameters to their shards
         prepared, _ = self.accelerator.prepare(self.stage, self.optimizer)
         return prepared
@@ -295,7 +299,7 @@ class _Loop:
             f"the loss of {self.name} is not finite at step {step}",
             got=f"loss {measured.losses['loss']}, gradient norm {measured.norm}",
             expected=f"numbers; {kept}",
-            remedy="lower learning_rate, or choose another precision; the last checkpoint is intact",
+            remedy="train in a new folder with a lower learning_rate or another precision",
         )
 
     def _validate(self, step: int, log: RunLog | None) -> None:
@@ -338,11 +342,12 @@ class _Loop:
             report = meter.add(step, measured.losses, measured.norm, measured.by_level)
             if report is not None and log is not None:
                 log.step(report)
-            if step % self.config.checkpoint_every == 0 or step == self.config.steps or measured.stop:
-                self._save(step)
-            if measured.stop:
-                break
-            self._validate(step, log)
+            with meter.pause():
+                if step % self.config.checkpoint_every == 0 or step == self.config.steps or measured.stop:
+                    self._save(step)
+                if measured.stop:
+                    break
+                self._validate(step, log)
         return step
 
 

@@ -47,6 +47,9 @@ __all__ = [
 
 Frames = NDArray[np.uint8]
 
+REDS_VALIDATION = "val_sharp"
+"""The folder of sharp clips within REDS's `val`, beside which lie reduced and blurred ones."""
+
 METRICS: tuple[MetricName, ...] = ("psnr", "lpips", "tlpips", "tof")
 """What validation reports; those whose weights cannot be had are left out."""
 
@@ -79,8 +82,9 @@ class ValidationClip:
 
 
 def find_validation(data: Path) -> Path | None:
-    """The folder `val` in a data folder or beside it, if it holds clips; None otherwise."""
-    for folder in (data / "val", data.absolute().parent / "val"):
+    """The folder `val` in a data folder or beside it, or REDS's `val/val_sharp`, that holds clips; None otherwise."""
+    places = (data / "val", data.absolute().parent / "val")
+    for folder in (inner for place in places for inner in (place / REDS_VALIDATION, place)):
         try:
             discover_clips(folder)
         except InputError:

@@ -88,8 +88,9 @@ def test_bad_clips_are_skipped_and_listed(mixed):
 
 def test_what_is_no_video_is_named(tmp_path):
     (tmp_path / "broken.mp4").write_bytes(b"no video")
-    with pytest.raises(InputError, match=r"1 of 1 training sources cannot be read.*broken\.mp4"):
+    with pytest.raises(InputError, match=r"1 of 1 training sources cannot be read.*broken\.mp4") as refused:
         ClipLibrary(tmp_path).crop(np.random.default_rng(0), frames=2, side=32)
+    assert str(refused.value).count("Remedy") == 1
 
 
 @pytest.mark.parametrize(("frames", "side", "what"), [(2, 128, "80x64"), (9, 32, "8 frames")])

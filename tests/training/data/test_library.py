@@ -45,7 +45,7 @@ def test_impossible_unions_are_refused():
 def test_a_folder_with_everything(data_folder):
     data = open_data(data_folder)
     assert (len(data.photos), len(data.clips), len(data.pictures)) == (3, 1, 4)
-    assert data.summary() == "3 photographs and 1 clips"
+    assert data.summary() == "3 photographs and 1 clip"
     assert (data.problems, data.problems_summary(), data.disk) == ((), "", None)
 
 
@@ -53,7 +53,7 @@ def test_several_folders_as_one(data_folder, tmp_path):
     write_frames(tmp_path / "more" / "a")
     write_frames(tmp_path / "more" / "val" / "b")
     data = open_data([data_folder, tmp_path / "more"])
-    assert data.summary() == "3 photographs and 2 clips; 1 folders are held out"
+    assert data.summary() == "3 photographs and 2 clips; 1 folder is held out"
     with pytest.raises(InputError, match="no training data"):
         open_data([])
 
@@ -71,8 +71,19 @@ def test_skipped_sources_are_listed(data_folder, tmp_path):
     for seed in range(20):
         data.pictures.picture(np.random.default_rng(seed), 32)
     assert [problem.source for problem in data.problems] == [str(tmp_path / "broken.jpg")]
-    assert data.problems_summary().startswith("1 training sources were skipped\n")
-    assert "broken.jpg is skipped (unreadable)" in data.problems_summary()
+    assert data.problems_summary().startswith(f"{tmp_path / 'broken.jpg'} is skipped (unreadable): ")
+
+
+def test_what_is_validated_on_is_not_trained_on(data_folder, tmp_path):
+    clip = data_folder / "videos" / "clip.mp4"
+    (tmp_path / "link").symlink_to(clip.parent)
+    for val in (clip, clip.parent, tmp_path / "link"):
+        data = open_data(data_folder, val=val)
+        assert data.summary() == "3 photographs and 0 clips; 1 folder is held out"
+        assert data.held_out[-1].reason == "validated on"
+    assert len(open_data(tmp_path, val=data_folder / "photos").clips) == 1
+    with pytest.raises(InputError, match=r"all training data lies in .* validated on"):
+        open_data(data_folder, val=data_folder)
 
 
 def test_the_cache_is_made_where_it_is_asked_for(data_folder, tmp_path):

@@ -196,7 +196,7 @@ class ClipLibrary:
                 frames.append(self.frame(index, number))
             except InputError as error:
                 self._broken.add((index, number // segment))
-                self.problems.add(self.sources[index].name, "unreadable", str(error))
+                self.problems.add(self.sources[index].name, "unreadable", error.what)
                 return None
         return frames
 
@@ -208,7 +208,7 @@ class ClipLibrary:
             return self.length(index)
         except InputError as error:
             self._closed.add(index)
-            self.problems.add(self.sources[index].name, "unreadable", str(error))
+            self.problems.add(self.sources[index].name, "unreadable", error.what)
             return None
 
     def _fits(self, index: int, frames: int, side: int) -> bool:

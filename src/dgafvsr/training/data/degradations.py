@@ -21,7 +21,7 @@ from dgafvsr.errors import UsageError
 from dgafvsr.evaluation.degradations import blur_gaussian, reduce_bicubic
 from dgafvsr.evaluation.realistic import degrade_realistic
 
-__all__ = ["Fault", "draw_fault", "reduce_bicubic", "to_lr"]
+__all__ = ["Fault", "check_fault_shares", "draw_fault", "reduce_bicubic", "to_lr"]
 
 
 # The codec takes a third of a realistic degradation's time.
@@ -44,6 +44,20 @@ class Fault:
     """realistic: of its parameters."""
 
 
+def check_fault_shares(share: float, realistic_share: float) -> None:
+    """Refuse shares of mild and of realistic faults that are no probabilities, or make more than one together.
+
+    Raises:
+        UsageError: they are out of range.
+    """
+    if not (0.0 <= share <= 1.0 and 0.0 <= realistic_share <= 1.0 and share + realistic_share <= 1.0):
+        raise UsageError(
+            "the share of degraded samples is out of range",
+            got=f"{share} mild and {realistic_share} realistic",
+            expected="0 to 1, also in sum",
+        )
+
+
 def draw_fault(rng: np.random.Generator, *, share: float, realistic_share: float = 0.0) -> Fault:
     """A fault, or none.
 
@@ -55,12 +69,7 @@ def draw_fault(rng: np.random.Generator, *, share: float, realistic_share: float
     Raises:
         UsageError: the shares are out of range.
     """
-    if not (0.0 <= share <= 1.0 and 0.0 <= realistic_share <= 1.0 and share + realistic_share <= 1.0):
-        raise UsageError(
-            "the share of degraded samples is out of range",
-            got=f"{share} mild and {realistic_share} realistic",
-            expected="0 to 1, also in sum",
-        )
+    check_fault_shares(share, realistic_share)
     draw = rng.random()
     if draw < realistic_share:
         return Fault(kind="realistic", codec=bool(rng.random() < CODEC_SHARE), seed=int(rng.integers(2**31)))

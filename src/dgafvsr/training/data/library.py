@@ -122,17 +122,26 @@ class TrainingData:
 
     def summary(self) -> str:
         """What there is, in a line."""
-        left_out = f"; {len(self.held_out)} folders are held out" if self.held_out else ""
-        return f"{len(self.photos)} photographs and {len(self.clips)} clips{left_out}"
+        folders = _counted(len(self.held_out), "folder is held out", "folders are held out")
+        left_out = f"; {folders}" if self.held_out else ""
+        photos = _counted(len(self.photos), "photograph", "photographs")
+        return f"{photos} and {_counted(len(self.clips), 'clip', 'clips')}{left_out}"
 
     def problems_summary(self) -> str:
-        """The skipped sources, one line each after a count; empty if there are none."""
-        lines = [f"{problem.source} is skipped ({problem.kind}): {problem.what}" for problem in self.problems]
-        return "\n".join([f"{len(lines)} training sources were skipped", *lines]) if lines else ""
+        """The skipped sources, one line each; empty if there are none."""
+        return "\n".join(f"{problem.source} is skipped ({problem.kind}): {problem.what}" for problem in self.problems)
+
+
+def _counted(count: int, one: str, several: str) -> str:
+    return f"{count} {one if count == 1 else several}"
 
 
 def open_data(
-    data: Path | Sequence[Path], *, cache: Path | None = None, settings: DataSettings | None = None
+    data: Path | Sequence[Path],
+    *,
+    cache: Path | None = None,
+    settings: DataSettings | None = None,
+    val: Path | None = None,
 ) -> TrainingData:
     """Photographs and clips below folders, or in packs.
 
@@ -140,6 +149,7 @@ def open_data(
         data: folders as `find_sources` takes them, and packs of `dgafvsr data pack`; one or several.
         cache: a folder in which decoded video is kept, and flow if a `FlowCache` is given it; None keeps none.
         settings: how it is read.
+        val: a folder or video that is validated on; what of the data lies in it is not trained on.
 
     Raises:
         InputError: nothing there, nothing to train on, validation material, or a damaged pack.
@@ -157,6 +167,12 @@ def open_data(
         found += read_pack(path) if is_pack(path) else find_sources(path, settings.kind)
     if not found.photos and not found.clips:
         raise InputError("there is no training data", expected="at least one folder or pack")
+    if val is not None:
+        found = found.without(val)
+        if not found.photos and not found.clips:
+            raise InputError(
+                f"all training data lies in {val}, which is validated on", remedy="name other clips with --val"
+            )
     disk = None if cache is None else DiskCache(cache, max_bytes=settings.cache_bytes)
     photos = PhotoLibrary(found.photos, cache_bytes=settings.memory_bytes, bad_share=settings.bad_share)
     clips = ClipLibrary(

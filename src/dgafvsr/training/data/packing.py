@@ -142,7 +142,7 @@ class _Packer:
             try:
                 candidates = list(look_at(source, self.settings))
             except InputError as error:
-                self.problems.add(source.name, "unreadable", str(error))
+                self.problems.add(source.name, "unreadable", error.what)
                 continue
             finally:
                 if on_progress is not None:

@@ -99,7 +99,7 @@ class ProblemList:
             raise InputError(
                 f"{len(bad)} of {self.total} training sources cannot be read, the last one: {bad[-1].what}",
                 expected=f"at most {self.bad_share:.0%} of them",
-                remedy="repair or remove them, or allow more",
+                remedy="repair or remove them",
             )
 
     def summary(self) -> str:

@@ -22,7 +22,7 @@ from dgafvsr.models.autoencoder import FACTOR, upsample_lr
 from dgafvsr.training.data.augmentation import Augmentation, draw_pose, jitter_colors
 from dgafvsr.training.data.blobs import Frames, Picture
 from dgafvsr.training.data.clips import ClipLibrary
-from dgafvsr.training.data.degradations import draw_fault, to_lr
+from dgafvsr.training.data.degradations import check_fault_shares, draw_fault, to_lr
 from dgafvsr.training.data.flow_cache import FlowCache
 from dgafvsr.training.data.library import Library
 from dgafvsr.training.data.motion import MotionRanges, MotionSequence, draw_motion, draw_silhouette, move
@@ -112,6 +112,7 @@ class SequenceSettings:
         for name in ("clip_share", "exact_flow_share", "fault_share", "realistic_share"):
             if not 0 <= getattr(self, name) <= 1:
                 raise UsageError(f"{name} is out of range", got=getattr(self, name), expected="0 to 1")
+        check_fault_shares(self.fault_share, self.realistic_share)
 
 
 @dataclass(frozen=True, kw_only=True)

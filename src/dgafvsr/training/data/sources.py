@@ -86,6 +86,15 @@ class SourceSet:
             held_out=self.held_out + other.held_out,
         )
 
+    def without(self, folder: Path) -> SourceSet:
+        """The same, with what lies in a folder, or is that file, held out; also what leads there by a link."""
+        place = folder.resolve()
+        clips = tuple(clip for clip in self.clips if not clip.path.resolve().is_relative_to(place))
+        photos = tuple(photo for photo in self.photos if not photo.path.resolve().is_relative_to(place))
+        left_out = len(self.clips) + len(self.photos) > len(clips) + len(photos)
+        told = (HeldOut(folder, "validated on"),) if left_out else ()
+        return SourceSet(photos=photos, clips=clips, held_out=self.held_out + told)
+
 
 def find_sources(folder: Path, kind: SourceKind = "auto") -> SourceSet:
     """The training material below a folder, in the order of the names.
