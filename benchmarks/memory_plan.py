@@ -3,8 +3,8 @@
     python benchmarks/memory_plan.py [--setting 320x180:2 320x180:8 480x270:2:128] [--layout tiny|sdx4]
 
 A setting is WIDTHxHEIGHT:WINDOW[:TILE][:beside]. With `beside`, a first window's frames are decoded on another thread
-while a second one is sampled, as jobs do; else it is one call. Each runs in a process of its own for one step, which
-holds as much as many; its peak resident set (on CUDA the allocator's peak) is compared with
+while a second one is sampled, as jobs do, in two steps so that the two meet; else it is one call of one step. Each runs
+in a process of its own; its peak resident set (on CUDA the allocator's peak) is compared with
 `dgafvsr.jobs.memory.expected_bytes`.
 """
 
@@ -17,7 +17,10 @@ from typing import Any
 
 from harness import Report, clip, options_of, parser, pipeline
 
-DEFAULTS = ("160x90:4", "320x180:2", "320x180:8", "320x180:2:96", "480x270:2", "320x180:8:beside", "480x270:2:beside")
+DEFAULTS = (
+    *("160x90:4", "320x180:2", "320x180:8", "320x180:2:96", "480x270:2", "320x180:8:beside", "480x270:2:beside"),
+    *("240x136:12", "640x360:3:beside"),
+)
 
 
 def measure(setting: str, options: Any) -> None:
@@ -25,7 +28,8 @@ def measure(setting: str, options: Any) -> None:
     from concurrent.futures import ThreadPoolExecutor
 
     from dgafvsr.jobs.fallback import FallbackUpscaler
-    from dgafvsr.jobs.memory import expected_bytes, model_facts
+    from dgafvsr.jobs.memory import expected_bytes
+    from dgafvsr.jobs.memory_facts import model_facts
     from dgafvsr.jobs.peak_memory import peak_memory_bytes
 
     options.width, options.height, window, side, beside = parsed(setting)
@@ -36,7 +40,7 @@ def measure(setting: str, options: Any) -> None:
         call = {"num_inference_steps": 1, "tile": side, "output_type": "lazy"}
         with ThreadPoolExecutor(1) as thread:
             decoded = thread.submit(lambda pictures: sum(map(len, pictures)), upscaler(frames, **call).frames)
-            upscaler(frames, **call)
+            upscaler(frames, **call | {"num_inference_steps": 2})
             decoded.result()
     else:
         pipe(frames, num_inference_steps=1, tile=side)

@@ -24,6 +24,7 @@ from dgafvsr.models.execution import Execution
 from dgafvsr.models.guidance_unet import GuidanceUNet
 from dgafvsr.models.latent_codec import LatentCodec
 from dgafvsr.models.lazy_frames import LazyFrames
+from dgafvsr.models.offload import Offloadable
 from dgafvsr.models.prompt import embed_prompt
 from dgafvsr.sampling.ftcm import FTCM
 from dgafvsr.sampling.inputs import Clip, check_noise_level
@@ -63,7 +64,7 @@ class UpscaledFrames:
     state: SeamState | None = None
 
 
-class DGAFVSRPipeline(DiffusionPipeline):
+class DGAFVSRPipeline(Offloadable, DiffusionPipeline):
     """x4 video super-resolution with DGAF-VSR (arXiv 2511.16928), or with StableVSR's guidance, or per frame.
 
     Args:
@@ -92,7 +93,6 @@ class DGAFVSRPipeline(DiffusionPipeline):
         >>> out.frames.shape  # T 4H 4W 3, float in [0, 1]
     """
 
-    model_cpu_offload_seq = "text_encoder->guidance->unet->vae"
     _optional_components = ("guidance", "text_encoder", "tokenizer", "low_res_scheduler")
 
     def __init__(

@@ -2,6 +2,7 @@
 
 import os
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -14,7 +15,7 @@ from dgafvsr.errors import InterruptionError, ModelError, OutputError, ResourceE
 from dgafvsr.jobs import cluster_pool
 from dgafvsr.jobs.batch import run_batch
 from dgafvsr.jobs.batch_inputs import plan_batch
-from dgafvsr.jobs.cluster import check_alike, open_cluster, threads_each
+from dgafvsr.jobs.cluster import Cluster, check_alike, open_cluster, threads_each
 from dgafvsr.jobs.cluster_connection import connect
 from dgafvsr.jobs.cluster_worker import WorkerFacts, versions
 from dgafvsr.jobs.settings import UpscaleSettings
@@ -154,7 +155,8 @@ def test_a_window_that_kills_every_worker_is_given_up(cluster, film, settings, t
 
 @pytest.mark.slow
 def test_an_error_of_the_model_ends_the_film_and_says_which_frame(cluster, film, settings, tmp_path):
-    with pytest.raises(ModelError, match=r"NaN.*frame 1[0-9]") as caught:
+    both_shots = r"NaN.*frame (1[2-9]|2[2-7])\b"  # they are sampled side by side, and either may be the first to fail
+    with pytest.raises(ModelError, match=both_shots) as caught:
         made(cluster, film, tmp_path / "out", NotNumbers(), settings)
     assert "the same command goes on from there" in caught.value.__notes__[0]
     assert not (tmp_path / "out").exists()
@@ -239,3 +241,24 @@ def test_workers_get_as_many_cores_as_there_are_on_one_machine(cores, workers, e
 def test_a_cluster_that_is_not_there_is_one_message(address):
     with pytest.raises(UsageError, match=f"The Ray cluster {address} cannot be reached.*ray start"):
         connect(address, None)
+
+
+class Offloadable(Summing):
+    """Says how its weights were to come and go."""
+
+    def to(self, device):
+        self.asked = "none", device
+        return self
+
+    def enable_model_cpu_offload(self, device):
+        self.asked = "model", device
+
+
+@pytest.mark.parametrize("offload", ["none", "model"])
+def test_workers_let_weights_wait_as_the_driver_says(monkeypatch, offload):
+    monkeypatch.setattr(ray, "put", lambda model: model)
+    monkeypatch.setattr(ray, "get", lambda model: model)
+    facts = SimpleNamespace(device="cuda:0", dtype="float32")
+    shared = Cluster([facts], None, []).share(Offloadable(), offload)
+    _, fetch = shared.handle
+    assert fetch("cuda:0").asked == (offload, "cuda:0")

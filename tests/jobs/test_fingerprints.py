@@ -3,6 +3,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
+from accelerate import cpu_offload
 
 from dgafvsr.errors import InputError
 from dgafvsr.jobs.fingerprints import fingerprint_input, fingerprint_model
@@ -66,3 +67,10 @@ def test_pieces_all_over_a_long_file_are_looked_at(tmp_path, place):
 def test_missing_input_is_named(tmp_path):
     with pytest.raises(InputError, match="gone"):
         fingerprint_input(tmp_path / "gone")
+
+
+def test_where_weights_wait_does_not_matter():
+    pipe = factories.pipeline()
+    for network in (pipe.unet, pipe.guidance, pipe.vae):
+        cpu_offload(network, torch.device("cpu"))
+    assert fingerprint_model(pipe) == model()

@@ -2,6 +2,7 @@ import os
 import platform
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -10,18 +11,18 @@ from hypothesis import strategies as st
 
 from dgafvsr.errors import ResourceError
 from dgafvsr.jobs.memory import (
-    ModelFacts,
     available_bytes,
     expected_bytes,
-    model_facts,
     plan,
     plan_pipeline,
     return_freed_memory,
 )
+from dgafvsr.jobs.memory_facts import ModelFacts, model_facts
 from tests import factories
 
 FACTS = ModelFacts(
     weight_bytes=40_000_000,
+    device_weight_bytes=40_000_000,
     value_bytes=4,
     network_values=1800,
     decoder_values=1200,
@@ -50,7 +51,7 @@ def test_network_values_count_every_tap(monkeypatch):
     with torch.no_grad():
         residuals = pipe.guidance(blank, blank[:, :3], blank, 0)
     counted = sum(r.numel() for r in (*residuals.down, *residuals.up)) / side**2
-    monkeypatch.setattr("dgafvsr.jobs.memory.NETWORK_FACTOR", 1)
+    monkeypatch.setattr("dgafvsr.jobs.memory_facts.NETWORK_FACTOR", 1)
     assert model_facts(pipe).network_values == pytest.approx(2 * counted)
 
 
@@ -149,6 +150,14 @@ def test_pipeline_is_planned_with_the_memory_there_is(monkeypatch):
     assert plan_pipeline(factories.pipeline(), 64, 48).window == 24
 
 
+def test_what_torch_keeps_of_the_job_before_is_free_for_the_next(monkeypatch):
+    """cudaMemGetInfo does not say so: the second film of a batch would be planned for what the first one left."""
+    said = {"mem_get_info": (1 * GB, 80 * GB), "memory_reserved": 70 * GB, "memory_allocated": 4 * GB}
+    for name, value in said.items():
+        monkeypatch.setattr(torch.cuda, name, {torch.device("cuda:1"): value}.__getitem__)
+    assert available_bytes("cuda:1") == 67 * GB
+
+
 @pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="other allocators are not asked")
 def test_freed_memory_goes_back_to_the_system():
     def resident():
@@ -171,3 +180,54 @@ def test_windows_in_lockstep_need_more_and_are_left_where_they_do_not_fit():
     assert plan(320, 180, FACTS, 64 * GB, lockstep=3).lockstep == 3
     tight = plan(640, 360, FACTS, 4 * GB, lockstep=3)
     assert (tight.lockstep, tight.window) == (1, 24)
+
+
+@pytest.mark.parametrize("offload", ["model", "sequential"])
+def test_offload_leaves_fewer_weights_on_a_gpu_and_none_less_on_the_host(offload):
+    pipe = factories.pipeline()
+    every, waiting = model_facts(pipe), model_facts(pipe, offload=offload)
+    assert every.device_weight_bytes == every.weight_bytes == waiting.weight_bytes
+    assert 0 < waiting.device_weight_bytes < every.weight_bytes
+    on_gpu, on_host = (
+        [expected_bytes(320, 180, facts, window=8, device=device) for facts in (every, waiting)]
+        for device in ("cuda", "cpu")
+    )
+    assert on_gpu[0] - on_gpu[1] == every.weight_bytes - waiting.device_weight_bytes
+    assert on_host[0] == on_host[1]
+
+
+def test_offloaded_frames_are_not_decoded_beside_the_sampling():
+    """The next call would move the networks about meanwhile."""
+    assert plan(320, 180, FACTS, 64 * GB, device="cuda").side_by_side
+    assert not plan(320, 180, replace(FACTS, offload="model"), 64 * GB, device="cuda").side_by_side
+
+
+def test_offload_of_a_pipeline_is_seen_and_its_weights_are_not_there_yet(monkeypatch):
+    pipe = factories.pipeline()
+    pipe.enable_model_cpu_offload(device="cpu")
+    assert model_facts(pipe).offload == "model"
+    monkeypatch.setattr("dgafvsr.jobs.memory.available_bytes", lambda device: asked.append(device) or 64 * GB)
+    monkeypatch.setattr("dgafvsr.jobs.memory.plan", lambda *args, **options: args[3])
+    asked, there = [], torch.device("cuda:1")
+    standin = SimpleNamespace(components=pipe.components, config=pipe.config, device=there)
+    assert plan_pipeline(standin, 64, 48) == 64 * GB
+    assert asked == [there]
+    resident = SimpleNamespace(components=factories.pipeline().components, config=pipe.config, device=there)
+    assert plan_pipeline(resident, 64, 48) == 64 * GB + model_facts(pipe).weight_bytes
+
+
+def test_stages_of_the_packaged_decoder_follow_one_another():
+    """The one at twice the latent's resolution is gone when the one at full size runs: the larger counts alone."""
+
+    def values(**widths):
+        vae = factories.autoencoder()
+        vae.register_to_config(**widths)
+        return model_facts(factories.pipeline(vae=vae)).decoder_values
+
+    detail, fine = values(detail_width=8, fine_width=0), values(detail_width=1, fine_width=8)
+    assert values(detail_width=8, fine_width=8) == max(detail, fine) == fine
+
+
+@pytest.mark.parametrize("flow", ["dis", "dis_fast"])
+def test_every_preset_of_dis_needs_the_same(flow):
+    assert model_facts(factories.pipeline(flow=flow)).flow_values == 500

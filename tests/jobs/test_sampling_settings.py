@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from dgafvsr.errors import InterruptionError, UsageError
-from dgafvsr.jobs.memory import model_facts
+from dgafvsr.jobs.memory_facts import model_facts
 from dgafvsr.jobs.settings import UpscaleSettings
 from dgafvsr.jobs.upscale import upscale_file
 from dgafvsr.sampling.presets import SamplingChoice, preset

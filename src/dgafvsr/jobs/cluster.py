@@ -20,7 +20,7 @@ import ray
 from ray.exceptions import GetTimeoutError, RayError, RayTaskError
 
 from dgafvsr.errors import DGAFVSRError, OutputError, ResourceError, UsageError
-from dgafvsr.jobs import memory
+from dgafvsr.jobs import memory, memory_facts
 from dgafvsr.jobs.cluster_connection import connect, first_line
 from dgafvsr.jobs.cluster_pool import WorkerPool
 from dgafvsr.jobs.cluster_stream import ClusterStream
@@ -30,6 +30,7 @@ from dgafvsr.jobs.sampling_plan import SamplingPlan, plan_sampling
 from dgafvsr.jobs.settings import UpscaleSettings
 from dgafvsr.jobs.upscale import Machinery, UpscaleSummary, upscale_file
 from dgafvsr.jobs.upscaler import Upscaled, Upscaler
+from dgafvsr.models.offload import Offload, placed
 from dgafvsr.video.atomic import writing_error
 from dgafvsr.video.frames import SourceInfo
 
@@ -49,11 +50,12 @@ class _SharedModel:
     Args:
         model: on the CPU.
         device: the kind that the workers run it on.
+        offload: whether the weights come and go there.
     """
 
-    def __init__(self, model: Upscaler, device: str) -> None:
-        self._model, self.device = model, device
-        self.handle = secrets.token_hex(8), _Fetch([ray.put(model)])
+    def __init__(self, model: Upscaler, device: str, offload: Offload) -> None:
+        self._model, self.device, self.offload = model, device, offload
+        self.handle = secrets.token_hex(8), _Fetch([ray.put(model)], offload)
 
     @property
     def default_steps(self) -> int:
@@ -85,11 +87,11 @@ class _Fetch:
     """Gets the model on a worker; the reference is inside a list, so that Ray does not get it for every call."""
 
     references: list[Any]
+    offload: Offload
 
     def __call__(self, device: str) -> Upscaler:
         model = ray.get(self.references[0])
-        place = getattr(model, "to", None)
-        return model if place is None else place(device)
+        return placed(model, device, self.offload) if hasattr(model, "to") else model
 
 
 class Cluster:
@@ -119,13 +121,14 @@ class Cluster:
         """That suits them all."""
         return self._facts[0].dtype
 
-    def share(self, model: Upscaler) -> Upscaler:
+    def share(self, model: Upscaler, offload: Offload = "none") -> Upscaler:
         """The model, ready for the workers.
 
         Args:
             model: on the CPU; it can be pickled.
+            offload: whether its weights come and go on the workers' GPUs.
         """
-        return _SharedModel(model, self.device)
+        return _SharedModel(model, self.device, offload)
 
     def upscale(
         self,
@@ -191,7 +194,7 @@ class Cluster:
         fitting = memory.plan(
             info.width,
             info.height,
-            memory.model_facts(model),
+            memory_facts.model_facts(model, offload=getattr(model, "offload", None)),
             min(each.memory_bytes // self._sharing(each) for each in self._facts),
             device="cuda" if self.device == "cuda" else "cpu",
             overlap=settings.overlap,

@@ -20,6 +20,7 @@ import torch
 
 from dgafvsr.errors import InputError
 from dgafvsr.jobs.upscaler import Upscaler
+from dgafvsr.models.offload import weights_of
 from dgafvsr.video.folders import IMAGE_SUFFIXES
 
 __all__ = ["file_sha256", "fingerprint_input", "fingerprint_model"]
@@ -75,9 +76,9 @@ def fingerprint_model(model: Upscaler) -> str:
     for name, part in sorted(model.components.items()):
         digest.update(f"{name}/{type(part).__qualname__}/{_configuration(part)}\n".encode())
         if isinstance(part, torch.nn.Module):
-            for key, weight in part.state_dict().items():
+            for key, weight in weights_of(part).items():
                 digest.update(f"{key}/{weight.dtype}/{tuple(weight.shape)}\n".encode())
-                digest.update(weight.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy())
+                digest.update(weight.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().data)
     return digest.hexdigest()
 
 

@@ -6,10 +6,10 @@
 A job decodes the frames of a window beside the sampling of the next one where both fit; else they take turns. A call
 of the pipeline decodes at its end, and holds all its frames then.
 
-What a network holds grows with its pixels (of a tile, or of the frame) by a number that follows from its configuration:
-at its peak a guided visit holds G_U's taps and residuals and D_U's skips. What PyTorch's kernels need on top was fitted
-on peak resident sets of the packaged model on the CPU (benchmarks/memory_plan.py compares). For CUDA the same terms are
-used, but finished frames lie on the host and the context takes the place of the process; that form is untested.
+What networks hold follows from their configurations (memory_facts). The rest was fitted on peak resident sets of the
+packaged model on the CPU (benchmarks/memory_plan.py compares). For CUDA the same terms are used, but finished frames
+lie on the host, the context takes the place of the process, and of offloaded networks only the weights count that are
+on the device at a time; that form is untested.
 """
 
 from __future__ import annotations
@@ -26,17 +26,15 @@ from typing import Any, Literal
 import torch
 
 from dgafvsr.errors import ResourceError
-from dgafvsr.models.autoencoder import FACTOR, ResidualAutoencoder
-from dgafvsr.models.checkpoints import parameter_count
+from dgafvsr.jobs.memory_facts import ModelFacts, model_facts
+from dgafvsr.models.autoencoder import FACTOR
 from dgafvsr.sampling.reuse import Reuse
 from dgafvsr.sampling.tiles import MINIMUM_TILE
 
 __all__ = [
     "MemoryPlan",
-    "ModelFacts",
     "available_bytes",
     "expected_bytes",
-    "model_facts",
     "plan",
     "plan_pipeline",
     "return_freed_memory",
@@ -49,18 +47,10 @@ TILES = (None, 512, 384, 256, 192, 128, 96, 2 * MINIMUM_TILE)
 SHARE = 0.9
 """Of the free memory that may be planned with: allocators keep some of what they free."""
 
-PROCESS_BYTES, CONTEXT_BYTES = 925_000_000, 600_000_000
+PROCESS_BYTES, CONTEXT_BYTES = 960_000_000, 600_000_000
 """Python with its libraries and thread pools on the CPU; the context and the workspaces of CUDA."""
-NETWORK_FACTOR = 1.85
-"""What guided visits hold over their taps, residuals and skips: inputs and outputs of the kernels, their workspaces."""
-DECODER_FACTOR, KL_FACTOR = 6.5, 2.0
-"""What decoders hold over their widest stage: the packaged one, and diffusers' AutoencoderKL (untested)."""
-FINE_FACTOR = 2.0
-"""What a correction at full size holds over its widest stage, on top (measured: 1.4 in float32, 2.0 in bfloat16)."""
-FLOW_VALUES = {"dis": 1200, "raft_small": 1500, "raft_large": 3000}
-"""float32 values per LR pixel that FM holds; RAFT's with on-demand correlation (untested)."""
-FINISHING_VALUES = 6 * 3 * FACTOR**2
-"""float32 values per LR pixel of a frame that is being finished, whatever the tile."""
+FINISHING_VALUES = 5 * 3 * FACTOR**2
+"""float32 values per LR pixel of a frame that is being finished and of the one before, whatever the tile."""
 DECODER_MARGIN = 20
 """LR pixels that a decoded tile reads beyond its border."""
 MOST_TOGETHER, BUSY_PIXELS = 4, 4 * 320 * 180
@@ -71,26 +61,6 @@ LAZY_VALUES = 7
 Decoding = Literal["at the end", "in turns", "side by side"]
 """When frames are decoded: at the end of a call, which holds them all; one at a time between a job's calls; or beside
 the next call."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class ModelFacts:
-    """What the planner needs to know of a model."""
-
-    weight_bytes: int
-    """Of all its networks, as they are loaded."""
-    value_bytes: int
-    """Of one number in D_U: 4 for float32, 2 for half precision."""
-    network_values: float
-    """Per LR pixel, of a guided visit."""
-    decoder_values: float
-    """Per LR pixel, of the VAE's decoder."""
-    decoder_value_bytes: int
-    """Of one number in the VAE."""
-    flow_values: float
-    """float32 values per LR pixel, of FM."""
-    held_values: float
-    """float32 values per LR pixel that every frame of a window keeps: LR frame, latents, kept flows, what is reused."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -109,25 +79,6 @@ class MemoryPlan:
     """Whether frames of a window are decoded while the next one is sampled."""
     expected_bytes: int
     """Peak memory."""
-
-
-def model_facts(pipeline: Any, reuse: Reuse | None = None) -> ModelFacts:
-    """The facts of a `DGAFVSRPipeline`, run with that reuse across steps."""
-    parts, config = pipeline.components, pipeline.config
-    unet, vae = parts["unet"], parts["vae"]
-    networks: list[Any] = [part for part in parts.values() if isinstance(part, torch.nn.Module)]
-    skips, rising = _stage_values(tuple(unet.config.block_out_channels), unet.config.layers_per_block)
-    guided = parts.get("guidance") is not None
-    kept = 2 * (FACTOR**2 if config["warp"] == "centered" else 1)
-    return ModelFacts(
-        weight_bytes=sum(parameter_count(network) * network.dtype.itemsize for network in networks),
-        value_bytes=unet.dtype.itemsize,
-        network_values=NETWORK_FACTOR * (2 * (skips + rising) if guided else skips + rising),
-        decoder_values=_decoder_values(vae),
-        decoder_value_bytes=vae.dtype.itemsize,
-        flow_values=FLOW_VALUES.get(config["flow"], FLOW_VALUES["raft_large"]) if guided else 0,
-        held_values=14 + (2 * kept if guided else 0) + _reused_values(unet, guided, reuse),
-    )
 
 
 def expected_bytes(
@@ -164,9 +115,9 @@ def expected_bytes(
     if decoding == "at the end" and on_host:
         decoder += window * 4 * 3 * FACTOR**2 * area
     held = 4 * window * lockstep * area * (facts.held_values + (LAZY_VALUES if on_host else 0))
-    base = PROCESS_BYTES if on_host else CONTEXT_BYTES
+    base = PROCESS_BYTES + facts.weight_bytes if on_host else CONTEXT_BYTES + facts.device_weight_bytes
     work = sampler + decoder if decoding == "side by side" else max(sampler, decoder)
-    return int(base + facts.weight_bytes + held + work)
+    return int(base + held + work)
 
 
 def plan(
@@ -231,17 +182,22 @@ def plan_pipeline(
     """`plan` for a pipeline on the device where it is, with the memory that is free there now."""
     device: Literal["cpu", "cuda"] = "cuda" if torch.device(pipeline.device).type == "cuda" else "cpu"
     facts = model_facts(pipeline, reuse)
-    used = facts.weight_bytes + (PROCESS_BYTES if device == "cpu" else 0)  # is there already, and not free any more
-    memory = available_bytes(pipeline.device) + used
+    there = facts.weight_bytes if device == "cpu" or facts.offload == "none" else 0  # already, and not free any more
+    memory = available_bytes(pipeline.device) + there + (PROCESS_BYTES if device == "cpu" else 0)
     return plan(
         width, height, facts, memory, device=device, overlap=overlap, window=window, tile=tile, lockstep=lockstep
     )
 
 
 def available_bytes(device: torch.device | str) -> int:
-    """Free memory of a CUDA device, else of the machine, as far as the process may use it."""
-    if torch.device(device).type == "cuda":
-        return int(torch.cuda.mem_get_info(torch.device(device))[0])
+    """Free memory of a CUDA device, else of the machine, as far as the process may use it.
+
+    What torch has freed but keeps for itself, such as that of the job before, is free as well.
+    """
+    place = torch.device(device)
+    if place.type == "cuda":
+        kept = torch.cuda.memory_reserved(place) - torch.cuda.memory_allocated(place)
+        return int(torch.cuda.mem_get_info(place)[0]) + kept
     return min([_free_memory(), *_control_group_memory()])
 
 
@@ -269,15 +225,16 @@ def _candidates(
 ) -> Iterator[MemoryPlan]:
     tiles = [side for side in TILES if side is None or side < max(width, height)] if tile == "auto" else [tile]
     windows = WINDOWS if window is None else (window,)
-    wished = lockstep or _lockstep(width, height, device)
-    for side, frames, together, beside in product(tiles, windows, sorted({wished, 1}, reverse=True), (True, False)):
+    together = sorted({lockstep or _lockstep(width, height, device), 1}, reverse=True)
+    decoding = (True, False) if facts.offload == "none" else (False,)  # offloaded networks are in one place at a time
+    for side, frames, windows_together, beside in product(tiles, windows, together, decoding):
         needed = expected_bytes(
             width,
             height,
             facts,
             window=frames,
             tile=side,
-            lockstep=together,
+            lockstep=windows_together,
             device=device,
             decoding="side by side" if beside else "in turns",
         )
@@ -285,7 +242,7 @@ def _candidates(
             window=frames,
             overlap=min(overlap, frames - 1),
             tile=side,
-            lockstep=together,
+            lockstep=windows_together,
             side_by_side=beside,
             expected_bytes=needed,
         )
@@ -319,35 +276,6 @@ def _what_fits(
 def _describe(candidate: MemoryPlan) -> str:
     frames = f"a window of {candidate.window} frames"
     return f"{frames} and whole frames" if candidate.tile is None else f"{frames} and tiles of {candidate.tile} pixels"
-
-
-def _stage_values(widths: tuple[int, ...], layers: int) -> tuple[float, float]:
-    """Values per latent pixel of a U-Net's down and up stages, one for each tap."""
-    levels = range(len(widths))
-    down = widths[0] + sum(layers * widths[level] / 4**level for level in levels)
-    down += sum(widths[level] / 4 ** (level + 1) for level in levels[:-1])
-    up = sum((layers + 1) * widths[level] / 4**level for level in levels)
-    up += sum(widths[level] / 4 ** (level - 1) for level in levels[1:])
-    return down, up
-
-
-def _reused_values(unet: Any, guided: bool, reuse: Reuse | None) -> float:
-    """What is kept of a frame from step to step, in float32 values per LR pixel."""
-    if reuse is None:
-        return 0
-    widths, values = tuple(unet.config.block_out_channels), 0.0
-    if guided and reuse.guidance_every != 1 and reuse.guidance_between == "reused":
-        values += sum(_stage_values(widths, unet.config.layers_per_block)) + widths[-1] / 4 ** (len(widths) - 1)
-    if reuse.features_every > 1:
-        values += (2 if guided else 1) * widths[min(1, len(widths) - 1)]
-    return values * unet.dtype.itemsize / 4
-
-
-def _decoder_values(vae: Any) -> float:
-    if isinstance(vae, ResidualAutoencoder):
-        return DECODER_FACTOR * 4 * vae.config.detail_width + FINE_FACTOR * FACTOR**2 * vae.config.fine_width
-    first, second = vae.config.block_out_channels[:2]
-    return KL_FACTOR * FACTOR**2 * (first + second)
 
 
 def _free_memory() -> int:

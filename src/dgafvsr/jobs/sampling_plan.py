@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from typing import Literal
 
 from dgafvsr.jobs.fallback import FallbackUpscaler, Reduction
-from dgafvsr.jobs.memory import expected_bytes, model_facts, plan_pipeline
+from dgafvsr.jobs.memory import expected_bytes, plan_pipeline
+from dgafvsr.jobs.memory_facts import model_facts
 from dgafvsr.jobs.settings import UpscaleSettings
 from dgafvsr.jobs.upscaler import Upscaler
 from dgafvsr.sampling.windows import plan_windows

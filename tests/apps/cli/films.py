@@ -40,6 +40,7 @@ class EnlargingPipeline:
 
     def __init__(self):
         self.loaded, self.calls, self.device, self.fail_at = None, [], "cpu", None
+        self.offload = "none"
 
     def from_pretrained(self, folder_or_hub_id=None, **options):
         self.loaded = {"model": folder_or_hub_id, **options}
@@ -48,6 +49,12 @@ class EnlargingPipeline:
     def to(self, device):
         self.device = device
         return self
+
+    def enable_model_cpu_offload(self, device):
+        self.device, self.offload = device, "model"
+
+    def enable_sequential_cpu_offload(self, device):
+        self.device, self.offload = device, "sequential"
 
     def __call__(self, frames, *, on_event, num_inference_steps, first_frame, tail, **options):
         if first_frame == self.fail_at:

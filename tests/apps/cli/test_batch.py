@@ -216,3 +216,11 @@ def test_paths_are_said_once_and_from_here(pipeline, folder, capsys, monkeypatch
     printed = capsys.readouterr()
     assert f"[1/2] done  {Path('in', 'a.mp4')}  " in printed.err
     assert printed.out.count(str(folder / "c.avi")) == 1
+
+
+def test_offload_reaches_the_pipeline(pipeline, folder, monkeypatch):
+    monkeypatch.setattr("dgafvsr.apps.cli.devices.choose_offload", lambda name, device: name)
+    assert batch_of(folder, "--offload", "sequential") == 0
+    assert pipeline.offload == "sequential"
+    assert batch_of(folder, "--recursive") == 0
+    assert results(folder)["skipped"] == 1

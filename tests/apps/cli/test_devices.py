@@ -2,7 +2,7 @@ import pytest
 import torch
 
 from dgafvsr.apps.cli import devices
-from dgafvsr.apps.cli.devices import Device, available_devices, check_flow, choose_device, choose_dtype
+from dgafvsr.apps.cli.devices import Device, available_devices, check_flow, choose_device, choose_dtype, choose_offload
 from dgafvsr.errors import UsageError
 
 CPU = Device(name="cpu", model="processor", memory_bytes=None)
@@ -85,3 +85,32 @@ def test_without_a_compiler_one_line_is_said(monkeypatch, capsys):
     )
     monkeypatch.setattr(devices, "compiler_fault", lambda kind: None)
     assert devices.compiled_where_possible(torch.device("cpu")).compiled
+
+
+CUDA_DEVICE = torch.device("cuda:0")
+
+
+@pytest.mark.parametrize("name", ["none", "model", "sequential"])
+def test_weights_wait_on_the_cpu_where_a_gpu_has_its_own_memory(name, capsys):
+    assert choose_offload(name, CUDA_DEVICE) == name
+    assert capsys.readouterr().err == ""
+
+
+@pytest.mark.parametrize("kind", ["cpu", "mps"])
+def test_where_offload_saves_nothing_one_line_is_said(kind, capsys):
+    assert choose_offload("model", torch.device(kind)) == "none"
+    assert capsys.readouterr().err == f"note: nothing is offloaded from {kind}, which has no memory of its own\n"
+
+
+def test_offload_that_cannot_be_is_refused(monkeypatch):
+    with pytest.raises(UsageError, match="none, model, sequential"):
+        choose_offload("disk", CUDA_DEVICE)
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    with pytest.raises(UsageError, match=r"dgafvsr\[offload\]"):
+        choose_offload("model", CUDA_DEVICE)
+
+
+def test_offloaded_networks_are_not_compiled(monkeypatch, capsys):
+    monkeypatch.setattr(devices, "compiler_fault", lambda kind: None)
+    assert not devices.compiled_where_possible(CUDA_DEVICE, "model").compiled
+    assert "(the weights are offloaded); going on without" in capsys.readouterr().err

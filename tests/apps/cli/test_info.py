@@ -83,9 +83,9 @@ def test_plan_is_shown_for_every_type_of_weights(plenty, capsys):
 
 
 def test_plan_for_a_memory_that_is_not_here(capsys):
-    plan = planned(capsys, "640x360", "--memory", "2.8 GB", "--device", "cpu")
-    assert (plan["memory"], plan["available_bytes"]) == ("given", 2.8 * 10**9)
-    assert plan["expected_bytes"] < 2.8 * 10**9
+    plan = planned(capsys, "640x360", "--memory", "2.5 GB", "--device", "cpu")
+    assert (plan["memory"], plan["available_bytes"]) == ("given", 2.5 * 10**9)
+    assert plan["expected_bytes"] < 2.5 * 10**9
     assert plan["window"] < planned(capsys, "640x360", "--memory", "64GB", "--device", "cpu")["window"]
 
 
@@ -119,11 +119,19 @@ def test_plan_that_cannot_fit_says_what_it_needs_and_what_would_fit(capsys):
 def test_type_that_cannot_fit_is_named_beside_the_others():
     problem = "The memory is too small"
     fits = {"window": 6, "overlap": 4, "tile": 96, "lockstep": 3, "side_by_side": False, "expected_bytes": 7 * 10**8}
-    facts = {"model": "packaged", "device": "cuda", "memory": "given", "available_bytes": 10**9, "dtype": "bfloat16"}
+    facts = {
+        "model": "packaged",
+        "device": "cuda",
+        "offload": "model",
+        "memory": "given",
+        "available_bytes": 10**9,
+        "dtype": "bfloat16",
+    }
     lines = plan_lines(facts | {"dtypes": {"bfloat16": fits, "float32": {"problem": problem}}})
     expected = (
         "windows of 6 that share 4, 3 of them in lockstep, tiles of 96 pixels, decoded between windows: about 0.7 GB"
     )
+    assert lines[0] == "packaged model on cuda with model offload, 1.0 GB are given"
     assert lines[1] == f"bfloat16  {expected} in all   <- auto"
     assert lines[2] == f"float32   {problem}"
 
@@ -140,3 +148,19 @@ def test_type_that_cannot_fit_is_named_beside_the_others():
 def test_plan_of_nothing_is_refused(words, part, capsys):
     assert run(["info", *words]) == 2
     assert part in capsys.readouterr().err
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
+@pytest.mark.parametrize("offload", ["model", "sequential"])
+def test_plan_with_weights_that_wait_on_the_cpu(offload, capsys):
+    words = ("640x360", "--memory", "16GB", "--device", "cuda")
+    every, waiting = planned(capsys, *words), planned(capsys, *words, "--offload", offload)
+    assert (every["offload"], waiting["offload"]) == ("none", offload)
+    assert waiting["expected_bytes"] < every["expected_bytes"]
+    assert not waiting["side_by_side"]
+
+
+def test_offload_is_planned_with_what_is_free(plenty, capsys, monkeypatch):
+    monkeypatch.setattr("dgafvsr.apps.cli.devices.choose_offload", lambda name, device: name)
+    plan = planned(capsys, "320x180", "--device", "cpu", "--offload", "model")
+    assert (plan["memory"], plan["available_bytes"], plan["side_by_side"]) == ("free", 64 * 10**9, False)

@@ -39,6 +39,7 @@ def failure(capsys, *options):
         (["--max-pixels", "0"], ["pixels"]),
         (["--device", "gpu"], ["gpu", "cpu"]),
         (["--flow", "lucas"], ["lucas"]),
+        (["--offload", "disk"], ["disk", "none, model, sequential"]),
     ],
 )
 def test_wrong_option_is_one_line_and_exit_2(capsys, tmp_path, options, words):
@@ -119,3 +120,10 @@ def test_port_in_use_is_one_line_and_exit_2(capsys, tmp_path):
     assert code == 2
     assert f"Another program uses port {port}" in line
     assert not (tmp_path / "data").exists()
+
+
+def test_offload_reaches_the_model(pipeline, monkeypatch, tmp_path):
+    monkeypatch.setattr("dgafvsr.apps.web.serving.serve", lambda settings, load, **_: load())
+    monkeypatch.setattr("dgafvsr.apps.cli.devices.choose_offload", lambda name, device: name)
+    assert run(["serve", "--data", str(tmp_path / "data"), "--device", "cpu", "--offload", "model"]) == 0
+    assert pipeline.offload == "model"

@@ -10,6 +10,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 import dgafvsr.pipeline
+from dgafvsr.apps.cli import devices
 from dgafvsr.apps.cli.main import run
 from dgafvsr.apps.cli.upscale import upscale
 from dgafvsr.jobs.settings import UpscaleSettings
@@ -100,6 +101,7 @@ def test_defaults_are_the_settings(pipeline):
     ("options", "words"),
     [
         (["--steps", "0"], ["steps", "0"]),
+        (["--offload", "disk"], ["disk", "none, model, sequential"]),
         (["--steps", "many"], ["--steps"]),
         (["--window", "4", "--overlap", "4"], ["overlap 4"]),
         (["--window", "many"], ["many", "auto"]),
@@ -396,3 +398,29 @@ def test_what_the_output_cannot_hold_is_named_before_the_work_begins_and_only_on
     assert said == [f"note: {lost}\n"]
     assert printed.err == ""
     assert json.loads(printed.out)["warnings"] == [lost]
+
+
+@pytest.fixture
+def offloadable(monkeypatch):
+    """A GPU's way with offload, on the CPU."""
+    monkeypatch.setattr(devices, "choose_offload", lambda name, device: name)
+
+
+@pytest.mark.parametrize("offload", ["model", "sequential"])
+def test_offload_reaches_the_pipeline_and_is_no_part_of_the_job(
+    pipeline, offloadable, video, tmp_path, capsys, offload
+):
+    words = ["upscale", str(video), str(tmp_path / "out.mp4"), "--window", "4", "--overlap", "2", "--device", "cpu"]
+    pipeline.fail_at = 2
+    assert run([*words, "--offload", offload]) == 3
+    assert (pipeline.offload, pipeline.device) == (offload, torch.device("cpu"))
+    pipeline.fail_at, pipeline.offload = None, "none"
+    assert run(words) == 0
+    assert pipeline.offload == "none"
+    assert "5 of 88x72, 2 of them finished before" in capsys.readouterr().out
+
+
+def test_offload_from_the_cpu_is_one_line_and_goes_on(pipeline, video, tmp_path, capsys):
+    assert run(["upscale", str(video), str(tmp_path / "out.mp4"), "--device", "cpu", "--offload", "model"]) == 0
+    assert "note: nothing is offloaded from cpu" in capsys.readouterr().err
+    assert pipeline.offload == "none"

@@ -144,6 +144,7 @@ def batch(
     device: options.DeviceOption = "auto",
     dtype: options.DtypeOption = "auto",
     compiled: options.CompileOption = False,
+    offload: options.OffloadOption = "none",
     steps: options.StepsOption = None,
     seed: options.SeedOption = 0,
     window: options.WindowOption = "auto",
@@ -239,6 +240,7 @@ def batch(
         device=device,
         dtype=dtype,
         compiled=compiled,
+        offload=offload,
         ray=ray,
         workers=workers,
     )

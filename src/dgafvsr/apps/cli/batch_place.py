@@ -55,6 +55,8 @@ class PlaceChoice:
     """Such as auto."""
     compiled: bool
     """Whether the networks are compiled; not on a cluster."""
+    offload: str
+    """Such as none."""
     ray: str | None
     """Address of a cluster, None for this process."""
     workers: int | None
@@ -80,17 +82,18 @@ class PlaceChoice:
         if self.workers is not None:
             raise UsageError("Workers belong to a cluster", got="--workers without --ray", remedy="add --ray local")
 
-        from dgafvsr.apps.cli.devices import choose_device, choose_dtype, compiled_where_possible
+        from dgafvsr.apps.cli.devices import choose_device, choose_dtype, choose_offload, compiled_where_possible
         from dgafvsr.jobs.upscale import upscale_file
+        from dgafvsr.models.offload import placed
 
         here = choose_device(self.device)
-        weights = choose_dtype(self.dtype, here)
+        weights, waiting = choose_dtype(self.dtype, here), choose_offload(self.offload, here)
 
         def load() -> DGAFVSRPipeline:
-            pipeline = self._load(weights).to(here)
+            pipeline = self._load(weights)
             if self.compiled:
-                pipeline.execution = compiled_where_possible(here)
-            return pipeline
+                pipeline.execution = compiled_where_possible(here, waiting)
+            return placed(pipeline, here, waiting)
 
         yield BatchPlace(
             load=load,
@@ -105,6 +108,7 @@ class PlaceChoice:
     def _cluster(self, address: str, inputs: Sequence[Path], output: Path) -> Iterator[BatchPlace]:
         import torch
 
+        from dgafvsr.apps.cli.devices import choose_offload
         from dgafvsr.jobs.cluster import open_cluster
 
         if self.compiled:
@@ -117,8 +121,9 @@ class PlaceChoice:
         choose = partial(_on_worker, self.device, self.dtype)
         with open_cluster(address, choose, workers=self.workers, device=kinds[self.device]) as cluster:
             cluster.check_sees(inputs, output)
+            waiting = choose_offload(self.offload, torch.device(cluster.device))
             yield BatchPlace(
-                load=lambda: cluster.share(self._load(getattr(torch, cluster.dtype))),
+                load=lambda: cluster.share(self._load(getattr(torch, cluster.dtype)), waiting),
                 upscale=cluster.upscale,
                 at_once=cluster.workers,
                 device=cluster.device,

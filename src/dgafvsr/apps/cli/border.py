@@ -37,8 +37,9 @@ EXTRAS: Mapping[str, tuple[str, ...]] = {
     "sdx4": ("transformers",),
     "train": ("accelerate", "torchmetrics", "scipy", "tensorboard"),
     "web": ("gradio",),
+    "offload": ("accelerate",),
 }
-"""Extra of the package -> modules that it brings."""
+"""Extra of the package -> modules that it brings; the first that brings a missing one is named."""
 
 INTERRUPTED, TERMINATED = 130, 143
 

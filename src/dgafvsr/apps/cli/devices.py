@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -15,6 +16,7 @@ from dgafvsr.errors import UsageError
 from dgafvsr.flow.estimator import FlowEstimatorName
 from dgafvsr.models.compiling import compiler_fault
 from dgafvsr.models.execution import Execution
+from dgafvsr.models.offload import Offload
 
 __all__ = [
     "DTYPES",
@@ -23,6 +25,7 @@ __all__ = [
     "check_flow",
     "choose_device",
     "choose_dtype",
+    "choose_offload",
     "compiled_where_possible",
 ]
 
@@ -110,9 +113,33 @@ def check_flow(name: str | None) -> None:
         raise UsageError("The optical flow is unknown", got=name, expected=f"one of {', '.join(names)}")
 
 
-def compiled_where_possible(device: torch.device) -> Execution:
+def choose_offload(name: str, device: torch.device) -> Offload:
+    """How weights come and go; says in one line where there is nothing to be saved by it, and leaves it out.
+
+    Args:
+        name: `none`, `model` or `sequential`.
+        device: where the networks run.
+
+    Raises:
+        UsageError: unknown, or accelerate is not installed.
+    """
+    found: Offload | None = next((each for each in get_args(Offload) if each == name), None)
+    if found is None:
+        names = ", ".join(get_args(Offload))
+        raise UsageError("The offload is unknown", got=name, expected=f"one of {names}")
+    if found == "none":
+        return found
+    if device.type != "cuda":
+        typer.echo(f"note: nothing is offloaded from {device.type}, which has no memory of its own", err=True)
+        return "none"
+    if importlib.util.find_spec("accelerate") is None:
+        raise UsageError("--offload needs accelerate", remedy='pip install "dgafvsr[offload]"')
+    return found
+
+
+def compiled_where_possible(device: torch.device, offload: Offload = "none") -> Execution:
     """How to run compiled networks there; says in one line where nothing can be compiled, and leaves it out."""
-    fault = compiler_fault(device.type)
+    fault = compiler_fault(device.type) if offload == "none" else "the weights are offloaded"
     if fault is not None:
         typer.echo(f"note: nothing can be compiled for {device.type} here ({fault}); going on without", err=True)
     return Execution(compiled=fault is None)

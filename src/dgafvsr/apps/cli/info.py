@@ -43,11 +43,14 @@ def info(
     device: Annotated[
         str, typer.Option(metavar="NAME", help="Plan for this device; with --memory, also for cuda elsewhere.")
     ] = "auto",
+    offload: Annotated[
+        str, typer.Option(metavar="none|model|sequential", help="Plan with weights that wait on the CPU.")
+    ] = "none",
     as_json: Annotated[bool, typer.Option("--json", help="As JSON, for programs.")] = False,
     debug: Annotated[bool, typer.Option("--debug", help="Show tracebacks and library warnings.")] = False,
 ) -> None:
     """Show versions, devices, the packaged model, and what can be used here."""
-    request = _request(plan, model=model, device=device, memory=memory)
+    request = _request(plan, model=model, device=device, memory=memory, offload=offload)
     facts = gather()
     if request is not None:
         facts["plan"] = plan_facts(request)
@@ -77,12 +80,14 @@ def gather() -> dict[str, Any]:
     }
 
 
-def _request(plan: str | None, *, model: str | None, device: str, memory: str | None) -> PlanRequest | None:
+def _request(
+    plan: str | None, *, model: str | None, device: str, memory: str | None, offload: str
+) -> PlanRequest | None:
     if plan is not None:
-        return PlanRequest(size=plan, model=model, device=device, memory=memory)
-    if model is not None or memory is not None or device != "auto":
+        return PlanRequest(size=plan, model=model, device=device, memory=memory, offload=offload)
+    if model is not None or memory is not None or device != "auto" or offload != "none":
         raise UsageError(
-            "--model, --device and --memory say what is planned for",
+            "--model, --device, --memory and --offload say what is planned for",
             remedy="add --plan WIDTHxHEIGHT, or leave them out",
         )
     return None

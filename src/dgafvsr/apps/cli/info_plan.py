@@ -9,6 +9,9 @@ from typing import TYPE_CHECKING, Any, Literal
 from dgafvsr.errors import ResourceError, UsageError
 
 if TYPE_CHECKING:
+    import torch
+
+    from dgafvsr.models.offload import Offload
     from dgafvsr.pipeline import DGAFVSRPipeline
 
 __all__ = ["PlanRequest", "plan_facts", "plan_lines"]
@@ -32,6 +35,9 @@ class PlanRequest:
     """As `dgafvsr upscale --device`; with `memory`, also `cuda` where there is none."""
     memory: str | None = None
     """Plan with so much, such as 8GB; None with what is free here."""
+
+    offload: str = "none"
+    """As `dgafvsr upscale --offload`."""
 
     def __post_init__(self) -> None:
         _ = self.sides, self.memory_bytes
@@ -62,31 +68,33 @@ def plan_facts(request: PlanRequest) -> dict[str, Any]:
     """The plan of the dtype that `dgafvsr upscale` takes there, and beside it those of all others.
 
     Returns:
-        `width`, `height`, `model`, `device`, `dtype`, `memory` (`free` or `given`), `available_bytes`, the fields of
-        `MemoryPlan`, and `dtypes`: name -> the fields of its plan, or `{"problem": what it needs and what would fit}`.
+        `width`, `height`, `model`, `device`, `offload`, `dtype`, `memory` (`free` or `given`), `available_bytes`, the
+        fields of `MemoryPlan`, and `dtypes`: name -> the fields of its plan, or `{"problem": what it needs and what
+        would fit}`.
 
     Raises:
         ResourceError: nothing fits; it says what would be needed and what would fit.
         UsageError: there is no such device.
         ModelError: the model cannot be read.
     """
-    from dgafvsr.apps.cli.devices import DTYPES, choose_dtype
+    from dgafvsr.apps.cli.devices import DTYPES, choose_dtype, choose_offload
     from dgafvsr.jobs.memory import available_bytes
     from dgafvsr.pipeline import DGAFVSRPipeline
 
     device, elsewhere = _device(request)
+    offload = choose_offload(request.offload, device)
     chosen = "bfloat16" if elsewhere else str(choose_dtype("auto", device)).removeprefix("torch.")
     pipe = DGAFVSRPipeline.from_pretrained(request.model, torch_dtype=DTYPES[chosen])
-    if request.memory is None:
+    if request.memory is None and offload == "none":
         pipe.to(device)  # what is free is asked there
-    best = _fitting(pipe, request, device.type)
+    best = _fitting(pipe, request, device, offload)
     plans: dict[str, Any] = {}
     for name, dtype in DTYPES.items():
         for network in pipe.components.values():
             if hasattr(network, "parameters"):
                 network.to(dtype=dtype)
         try:
-            plans[name] = asdict(_fitting(pipe, request, device.type))
+            plans[name] = asdict(_fitting(pipe, request, device, offload))
         except ResourceError as error:
             plans[name] = {"problem": str(error)}
     width, height = request.sides
@@ -95,6 +103,7 @@ def plan_facts(request: PlanRequest) -> dict[str, Any]:
         "height": height,
         "model": request.model or "packaged",
         "device": str(device),
+        "offload": offload,
         "dtype": chosen,
         "memory": "free" if request.memory is None else "given",
         "available_bytes": request.memory_bytes or available_bytes(device),
@@ -106,7 +115,8 @@ def plan_facts(request: PlanRequest) -> dict[str, Any]:
 def plan_lines(facts: dict[str, Any]) -> list[str]:
     """The same for people."""
     memory = f"{facts['available_bytes'] / 1e9:.1f} GB are {facts['memory']}"
-    lines = [f"{facts['model']} model on {facts['device']}, {memory}"]
+    waiting = "" if facts["offload"] == "none" else f" with {facts['offload']} offload"
+    lines = [f"{facts['model']} model on {facts['device']}{waiting}, {memory}"]
     width = max(map(len, facts["dtypes"]))
     for name, plan in facts["dtypes"].items():
         mark = "   <- auto" if name == facts["dtype"] else ""
@@ -133,11 +143,13 @@ def _device(request: PlanRequest) -> tuple[Any, bool]:
     return choose_device(request.device), False
 
 
-def _fitting(pipe: DGAFVSRPipeline, request: PlanRequest, kind: str) -> Any:
-    from dgafvsr.jobs.memory import model_facts, plan, plan_pipeline
+def _fitting(pipe: DGAFVSRPipeline, request: PlanRequest, device: torch.device, offload: Offload) -> Any:
+    from dgafvsr.jobs.memory import available_bytes, plan, plan_pipeline
+    from dgafvsr.jobs.memory_facts import model_facts
 
     width, height = request.sides
-    place: Literal["cpu", "cuda"] = "cuda" if kind == "cuda" else "cpu"
-    if request.memory_bytes is None:
+    place: Literal["cpu", "cuda"] = "cuda" if device.type == "cuda" else "cpu"
+    if request.memory_bytes is None and offload == "none":
         return plan_pipeline(pipe, width, height)
-    return plan(width, height, model_facts(pipe), request.memory_bytes, device=place)
+    memory = request.memory_bytes or available_bytes(device)
+    return plan(width, height, model_facts(pipe, offload=offload), memory, device=place)

@@ -72,6 +72,7 @@ def serve(
     flow: options.FlowOption = None,
     device: options.DeviceOption = "auto",
     dtype: options.DtypeOption = "auto",
+    offload: options.OffloadOption = "none",
     debug: options.DebugOption = False,
 ) -> None:
     """Serve the web app: upload a video, preview it, compare, upscale it, download the result.
@@ -79,7 +80,7 @@ def serve(
     It listens on this machine only. Jobs run one at a time and outlive the server: what was not finished is resumed
     from the page.
     """
-    from dgafvsr.apps.cli.devices import check_flow, choose_device, choose_dtype
+    from dgafvsr.apps.cli.devices import check_flow, choose_device, choose_dtype, choose_offload
     from dgafvsr.apps.web import browser
     from dgafvsr.apps.web.serving import check_gradio
     from dgafvsr.apps.web.serving import serve as serve_app
@@ -99,13 +100,14 @@ def serve(
     )
     check_flow(flow)
     place = choose_device(device)
-    weights = choose_dtype(dtype, place)
+    weights, waiting = choose_dtype(dtype, place), choose_offload(offload, place)
 
     def load() -> Any:
         from dgafvsr import DGAFVSRPipeline
+        from dgafvsr.models.offload import placed
 
-        pipe: Any = DGAFVSRPipeline.from_pretrained(model, torch_dtype=weights, revision=revision, flow=flow)
-        return pipe.to(place)
+        pipe = DGAFVSRPipeline.from_pretrained(model, torch_dtype=weights, revision=revision, flow=flow)
+        return placed(pipe, place, waiting)
 
     def ready(address: str) -> None:
         typer.echo(f"Serving {address} - open it in a browser; Ctrl-C stops, unfinished jobs can be resumed later.")

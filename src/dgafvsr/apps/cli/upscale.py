@@ -55,6 +55,7 @@ def upscale(
     device: options.DeviceOption = "auto",
     dtype: options.DtypeOption = "auto",
     compiled: options.CompileOption = False,
+    offload: options.OffloadOption = "none",
     steps: options.StepsOption = None,
     seed: options.SeedOption = 0,
     window: options.WindowOption = "auto",
@@ -103,7 +104,13 @@ def upscale(
     Frame count, timestamps and sound stay as they are. The output appears only when it is complete; a run that was
     stopped, killed or ran out of disk is gone on with by the same command.
     """
-    from dgafvsr.apps.cli.devices import check_flow, choose_device, choose_dtype, compiled_where_possible
+    from dgafvsr.apps.cli.devices import (
+        check_flow,
+        choose_device,
+        choose_dtype,
+        choose_offload,
+        compiled_where_possible,
+    )
     from dgafvsr.interruption import stop_on_signals
     from dgafvsr.jobs.settings import JobSettings, UpscaleSettings
     from dgafvsr.jobs.upscale import upscale_file
@@ -149,15 +156,16 @@ def upscale(
     )
     check_flow(flow)
     place = choose_device(device)
-    weights = choose_dtype(dtype, place)
+    weights, waiting = choose_dtype(dtype, place), choose_offload(offload, place)
 
     def load() -> DGAFVSRPipeline:
         from dgafvsr import DGAFVSRPipeline
+        from dgafvsr.models.offload import placed
 
-        pipeline = DGAFVSRPipeline.from_pretrained(model, torch_dtype=weights, revision=revision, flow=flow).to(place)
+        pipeline = DGAFVSRPipeline.from_pretrained(model, torch_dtype=weights, revision=revision, flow=flow)
         if compiled:
-            pipeline.execution = compiled_where_possible(place)
-        return pipeline
+            pipeline.execution = compiled_where_possible(place, waiting)
+        return placed(pipeline, place, waiting)
 
     upscaler, notes = _ModelOnDemand(load, place), Notes()
     with UpscaleBar("upscaling") as bar, stop_on_signals() as wants_stop:

@@ -30,6 +30,7 @@ __all__ = [
     "MaxSecondsOption",
     "ModelOption",
     "NoShotsOption",
+    "OffloadOption",
     "OnErrorOption",
     "OutputArgument",
     "OverlapOption",
@@ -110,6 +111,15 @@ CompileOption = Annotated[
         rich_help_panel=MODEL,
         help="Compile the networks (torch.compile): minutes for each size of frames, for long films on a GPU. On a CPU "
         "it gains nothing.",
+    ),
+]
+OffloadOption = Annotated[
+    str,
+    typer.Option(
+        metavar="none|model|sequential",
+        rich_help_panel=MODEL,
+        help="Let weights wait on the CPU: of whole networks (model) or of every layer (sequential). Less memory of "
+        "the GPU, the same frames, slower.",
     ),
 ]
 
