@@ -9,6 +9,7 @@ from safetensors.torch import load_file, save_file
 
 from dgafvsr import DGAFVSRPipeline
 from dgafvsr.errors import InputError, ModelError, UsageError
+from dgafvsr.flow.dis import DISFlow
 from dgafvsr.flow.estimator import create_flow_estimator
 from dgafvsr.flow.fm import bidirectional_flows
 from dgafvsr.sampling.noise import SequentialNoise
@@ -111,6 +112,45 @@ def test_inner_windows_keep_the_outer_head_and_tail(pipe):
     assert (len(first.frames), len(second.frames)) == (3, 4)
     third = pipe(long[7:], first_frame=7, state=second.state)
     assert (len(third.frames), third.state) == (2, None)
+
+
+class CountedFlow:
+    """DIS, and how often it was asked."""
+
+    def __init__(self):
+        self.asked, self._dis = 0, DISFlow()
+
+    def __call__(self, current, neighbor):
+        self.asked += 1
+        return self._dis(current, neighbor)
+
+
+@pytest.mark.parametrize("window_batch", [1, 3])
+def test_flow_of_frames_that_windows_share_is_estimated_once(window_batch):
+    pipe, long = factories.pipeline(), factories.clip(frames=9)
+    pipe.flow_estimator = CountedFlow()
+    first = pipe(long[:7], window=5, overlap=3, tail=3, window_batch=window_batch)
+    pipe(long[4:], first_frame=4, state=first.state, window=4, overlap=3, window_batch=window_batch)
+    assert pipe.flow_estimator.asked == 2 * (len(long) - 1)
+
+
+@pytest.mark.parametrize("warp", ["released", "centered"])
+def test_flow_that_was_handed_on_is_what_it_would_be_estimated_as(warp):
+    pipe, long = factories.pipeline(warp=warp), factories.clip(frames=8)
+    state = pipe(long[:5], tail=3).state
+    alone = {name: state[name] for name in state if not name.startswith("flow")}
+    assert ("flow_forward" in state) == (warp == "released")  # what centered warping keeps would be 16 times as large
+    taken, estimated = (pipe(long[2:], first_frame=2, state=each).frames for each in (state, alone))
+    assert np.array_equal(taken, estimated)
+
+
+def test_flow_of_other_settings_is_not_taken_over(pipe):
+    long, unguided = factories.clip(frames=6), {"guided": False, "initial_noise": "transported"}
+    guided, noise = pipe(long[:5], tail=3).state, pipe(long[:5], tail=3, **unguided).state
+    alone = {name: noise[name] for name in noise if not name.startswith("flow")}
+    mixed = guided | alone
+    taken, estimated = (pipe(long[2:], first_frame=2, state=each, **unguided).frames for each in (mixed, alone))
+    assert np.array_equal(taken, estimated)
 
 
 def test_state_is_small_and_on_the_cpu(pipe):

@@ -34,12 +34,13 @@ from dgafvsr.sampling.presets import Quality, SamplingChoice, SamplingSettings, 
 from dgafvsr.sampling.reuse import Reuse
 from dgafvsr.sampling.sampler import Guidance, Sampler, StepEvent
 from dgafvsr.sampling.seams import SeamState, check_state, cross_fade, hold_back
+from dgafvsr.sampling.shared_flows import SharedFlows
 from dgafvsr.sampling.solvers import Solver, make_scheduler
 from dgafvsr.sampling.stablevsr import PixelGuidance
 from dgafvsr.sampling.sweeps import Turns
 from dgafvsr.sampling.tiles import Tiling
 from dgafvsr.sampling.transport import NoiseTransport
-from dgafvsr.sampling.windows import Window, batch_windows, plan_windows
+from dgafvsr.sampling.windows import batch_windows, plan_windows
 from dgafvsr.video.arrays import FramesLike, FramesOut, OutputType, as_frames, check_output_type, from_frames
 from dgafvsr.video.color import to_signed
 
@@ -302,10 +303,12 @@ class DGAFVSRPipeline(Offloadable, DiffusionPipeline):
             class_labels=self.unet.config.num_class_embeds is not None,
             flow_scale=chosen.flow_scale,
             transport=NoiseTransport(seed, state) if follows else None,
+            shared_flows=SharedFlows(state),
         )
         self.execution.arrange(self.unet, self.guidance, self.vae)
         plan = plan_windows(len(clip.lr), window, overlap, head=check_state(state, clip.lr), tail=tail)
-        _check_batch(plan, window_batch, noise)
+        if noise is not None and len(plan) > 1:
+            raise UsageError("A noise source of your own needs one window", got=len(plan), remedy="leave window out")
         tiling = None if tile is None else Tiling(tile=tile, overlap=tile_overlap)
         sampler = self._sampler(self._guidance(tile) if chosen.guided else None, scheduler, eta, tiling, chosen)
         flowing = (sampler.guidance is not None or clip.needs_flows) and flows is None
@@ -323,8 +326,8 @@ class DGAFVSRPipeline(Offloadable, DiffusionPipeline):
                 done += each.emitted
         made = self._made(finished, clip, tile, output_type)
         self.maybe_free_model_hooks()
-        if seam is not None and clip.transport is not None:
-            seam |= clip.transport.state
+        if seam is not None:
+            seam |= clip.handed_on
         return UpscaledFrames(frames=made, state=seam)
 
     def _made(
@@ -391,10 +394,3 @@ class _Listeners:
             if last and self.on_step_end is not None:
                 self.on_step_end(self.pipeline, event.step, event.timestep, {"latents": torch.stack(batch, dim=1)})
         return torch.stack(batch, dim=1)
-
-
-def _check_batch(plan: list[Window], window_batch: int, noise: NoiseSource | None) -> None:
-    if window_batch < 1:
-        raise UsageError("window_batch is out of range", got=window_batch, expected="at least 1")
-    if noise is not None and len(plan) > 1:
-        raise UsageError("A noise source of your own needs one window", got=len(plan), remedy="leave window out")

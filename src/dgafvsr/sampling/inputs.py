@@ -15,6 +15,8 @@ from dgafvsr.flow.fields import with_reliability
 from dgafvsr.flow.fm import BidirectionalFlows, bidirectional_flows
 from dgafvsr.sampling.noise import InitialNoise, KeyedNoise, NoiseSource, initial_latents
 from dgafvsr.sampling.sampler import Guidance, SamplerInput
+from dgafvsr.sampling.seams import SeamState
+from dgafvsr.sampling.shared_flows import SharedFlows
 from dgafvsr.sampling.transport import NoiseTransport, latent_flow
 from dgafvsr.sampling.windows import Window
 from dgafvsr.video.color import to_signed
@@ -39,8 +41,9 @@ class Clip:
         low_res_scheduler: SD-x4's noise augmentation, for noise levels above 0.
         class_labels: whether the denoiser takes the noise level as a class label.
         flow_scale: times that frames are enlarged before flow is estimated on them: 4, the method's, 2 or 1.
-        transport: makes the initial noise where the motion carries it, None elsewhere. It goes from window to window,
-            so that those must be asked for in order.
+        transport: makes the initial noise where the motion carries it, None elsewhere.
+        shared_flows: knows the flows of the frames that the window before has held back. It and the transport go from
+            window to window, so that those must be asked for in order.
 
     Raises:
         InputError: the latents or the flows do not fit the frames.
@@ -59,6 +62,12 @@ class Clip:
     class_labels: bool
     flow_scale: int = 4
     transport: NoiseTransport | None = None
+    shared_flows: SharedFlows = field(default_factory=lambda: SharedFlows(None))
+
+    @property
+    def handed_on(self) -> SeamState:
+        """What the call for the frames that follow needs beside the latents held back."""
+        return self.shared_flows.state | ({} if self.transport is None else self.transport.state)
 
     @property
     def needs_flows(self) -> bool:
@@ -139,7 +148,10 @@ class Clip:
         keep = partial(latent_flow, height=height, width=width) if guidance is None else guidance.keep
         if self.flows is None:
             assert estimator is not None, "guidance needs flows"
-            return bidirectional_flows(lr, estimator, keep=keep, scale=self.flow_scale, reliability=reliability)
+            estimate = partial(
+                bidirectional_flows, estimator=estimator, keep=keep, scale=self.flow_scale, reliability=reliability
+            )
+            return self.shared_flows.of_window(window, lr, estimate)
         pairs = slice(window.start, window.stop - 1)
         forward, backward = (flow[pairs].to(lr.device) for flow in self.flows)
         if reliability:

@@ -102,7 +102,13 @@ def stream_windows(frames: Iterable[T], length: int | None, overlap: int = 0) ->
 
 
 def batch_windows(windows: Iterable[Window], size: int) -> Iterator[list[Window]]:
-    """Runs of up to `size` neighbouring windows of equal length, which can be sampled in lockstep."""
+    """Runs of up to `size` neighbouring windows of equal length, which can be sampled in lockstep.
+
+    Raises:
+        UsageError: `size` is below 1.
+    """
+    if size < 1:
+        raise UsageError("window_batch is out of range", got=size, expected="at least 1")
     for _, group in groupby(windows, key=lambda window: window.stop - window.start):
         run = list(group)
         yield from (run[start : start + size] for start in range(0, len(run), size))
