@@ -102,6 +102,8 @@ def test_an_unfinished_run_is_exported_from_its_averaged_weights(data_folder, tm
         options=RunOptions(listener=lambda report: report.step == 1 and os.kill(os.getpid(), signal.SIGTERM)),
     )
     assert stopped == output
+    lines = [{"step": step, "scores": {"off": {"psnr": 20 + step, "lpips": 0.5}}} for step in (1, 2)]
+    (output / "denoiser" / "velocity" / "validation.jsonl").write_text("\n".join(map(json.dumps, lines)))
     export_run(output, tmp_path / "model", licence="CC BY 4.0")
     parts = load_parts(tmp_path / "model")
     assert parts.guidance is None
@@ -111,6 +113,7 @@ def test_an_unfinished_run_is_exported_from_its_averaged_weights(data_folder, tm
     assert torch.equal(parts.unet.conv_in.weight, average.half().float())
     card = (tmp_path / "model" / "README.md").read_text()
     assert f"| denoiser/velocity | {checkpoint.step} of 4,000 | 2 |" in card
+    assert "| denoiser/velocity | 2 | off | 22.000 | 0.500 |" in card
     assert "3 photographs and 1 clip" in card
     assert "CC BY 4.0" in card
 

@@ -27,6 +27,12 @@ class PhaseBudget:
     losses: dict[str, float]
     """Of the last report."""
 
+    validated: int
+    """Step of the last validation; 0 without one."""
+
+    scores: dict[str, dict[str, float]]
+    """Of the last validation: by sampler (`on`, `off`), then by metric."""
+
     data: str
     device: str
 
@@ -60,6 +66,8 @@ class ModelCard:
         sections = [f"# {self.name}", kind, "\n".join(["| part | class | parameters |", "|---|---|---|", *rows])]
         if self.budget:
             sections += ["## Training", self._training()]
+        if any(phase.scores for phase in self.budget):
+            sections += ["## Validation", self._validation()]
         licence = self.licence or "not stated; it has to agree with the licences of the training material"
         sections += [f"Licence of the weights: {licence}."]
         return "\n\n".join(sections) + "\n"
@@ -72,6 +80,21 @@ class ModelCard:
         facts = sorted({f"Material: {b.data}. Device: {b.device}." for b in self.budget})
         head = ["| phase | steps | batch | hours | losses at the end |", "|---|---|---|---|---|"]
         return "\n".join([*head, *rows, "", *facts, "All settings are in `training/`."])
+
+    def _validation(self) -> str:
+        rows = [
+            f"| {b.phase} | {b.validated:,} | {sampler} | "
+            + " | ".join(f"{value:.3f}" for value in scores.values())
+            + " |"
+            for b in self.budget
+            for sampler, scores in b.scores.items()
+        ]
+        metrics = next(list(scores) for b in self.budget for scores in b.scores.values())
+        head = [f"| phase | step | guidance | {' | '.join(metrics)} |", "|---|---|---|" + "---|" * len(metrics)]
+        said = (
+            "Held-out clips, the averaged weights of each phase at its last validation, with what was finished before."
+        )
+        return "\n".join([said, "", *head, *rows])
 
 
 def _losses(losses: Mapping[str, float]) -> str:
@@ -99,6 +122,7 @@ def _phase(run: Path, file: Path) -> PhaseBudget:
         before = step
     last = reports[before]
     stage = run / file.relative_to(run).parts[0]
+    validated, scores = _last_scores(file.with_name("validation.jsonl"))
     circumstances = stage / "circumstances.json"
     known = json.loads(circumstances.read_text(encoding="utf-8")) if circumstances.is_file() else {}
     recipe = json.loads((stage / "recipe.json").read_text(encoding="utf-8"))
@@ -110,6 +134,14 @@ def _phase(run: Path, file: Path) -> PhaseBudget:
         batch_size=config["batch_size"],
         hours=seconds / 3600,
         losses=last["losses"],
+        validated=validated,
+        scores=scores,
         data=known.get("data", "not recorded"),
         device=f"{known.get('device', 'not recorded')}, processes: {known.get('processes', 1)}",
     )
+
+
+def _last_scores(file: Path) -> tuple[int, dict[str, dict[str, float]]]:
+    lines = file.read_text(encoding="utf-8").splitlines() if file.is_file() else []
+    last: dict[str, Any] = json.loads(lines[-1]) if lines else {"step": 0, "scores": {}}
+    return last["step"], last["scores"]

@@ -12,7 +12,7 @@ from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_
 from dgafvsr.errors import UsageError
 from dgafvsr.training.settings import CIRCUMSTANCES
 
-__all__ = ["differences", "recipe_from_json", "recipe_to_json", "with_overrides"]
+__all__ = ["differences", "fields_by_name", "recipe_from_json", "recipe_to_json", "with_overrides"]
 
 AnyRecipe = TypeVar("AnyRecipe")
 
@@ -38,6 +38,25 @@ def recipe_to_json(recipe: Any) -> dict[str, Any]:
     """Every field of a recipe, as JSON has it."""
     document: dict[str, Any] = json.loads(json.dumps(dataclasses.asdict(recipe)))
     return document
+
+
+def fields_by_name(recipe: Any) -> dict[str, Any]:
+    """Every field of a recipe by its dotted name, in the order of the recipe; values as JSON has them.
+
+    Example:
+        >>> from dgafvsr.training.picture_loss import SamplerLoss
+        >>> fields_by_name(SamplerLoss())["grid_weight"]
+        0.0
+    """
+    return dict(_flat(recipe_to_json(recipe), ""))
+
+
+def _flat(document: Mapping[str, Any], prefix: str) -> Iterator[tuple[str, Any]]:
+    for name, value in document.items():
+        if isinstance(value, Mapping):
+            yield from _flat(value, f"{prefix}{name}.")
+        else:
+            yield f"{prefix}{name}", value
 
 
 def recipe_from_json(kind: type[AnyRecipe], document: Mapping[str, Any]) -> AnyRecipe:

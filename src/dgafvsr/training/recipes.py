@@ -39,7 +39,7 @@ from dgafvsr.training.settings import TrainerConfig
 from dgafvsr.training.stage_autoencoder import AutoencoderLoss
 from dgafvsr.training.stage_guidance import GuidedSamplerLoss
 
-__all__ = ["RECIPES", "TINY", "RecipeEntry", "recipe", "run"]
+__all__ = ["RECIPES", "TINY", "RecipeEntry", "recipe", "resolve", "run"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -277,6 +277,17 @@ def _for_base(domain: Domain) -> BaseGuidanceRecipe:
     )
 
 
+def resolve(name: str, overrides: Mapping[str, object]) -> Recipe:
+    """A recipe with fields replaced: what `run` trains by.
+
+    Raises:
+        UsageError: no such recipe or field, or a value that does not fit.
+    """
+    if name not in RECIPES:
+        raise UsageError(f"there is no training recipe {name}", expected=", ".join(sorted(RECIPES)))
+    return with_overrides(RECIPES[name].make(), overrides)
+
+
 def run(
     name: str,
     *,
@@ -310,9 +321,7 @@ def run(
     """
     from dgafvsr.training.runs import OutOfTimeError, Run
 
-    if name not in RECIPES:
-        raise UsageError(f"there is no training recipe {name}", expected=", ".join(sorted(RECIPES)))
-    chosen = with_overrides(RECIPES[name].make(), overrides or {})
+    chosen = resolve(name, overrides or {})
     with stop_on_signals() as stop:
         made = Run(data=data, output=output, options=dataclasses.replace(options or RunOptions(), stop=stop))
         try:

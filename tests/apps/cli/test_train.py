@@ -6,6 +6,7 @@ from dgafvsr.apps.cli.main import run
 from dgafvsr.apps.cli.train import parse_override
 from dgafvsr.errors import UsageError
 from dgafvsr.training import recipes
+from dgafvsr.training.overrides import with_overrides
 from dgafvsr.training.trainer import StepReport
 
 
@@ -58,6 +59,17 @@ def test_recipes_are_listed_with_their_budgets(capsys):
     for entry in recipes.RECIPES.values():
         assert entry.name in printed
         assert entry.budget.split()[0] in printed, entry.name
+
+
+@pytest.mark.parametrize("name", sorted(recipes.RECIPES))
+def test_fields_are_shown_as_set_takes_them(name, capsys):
+    assert run(["train", name, "--show"]) == 0
+    shown = dict(parse_override(line) for line in capsys.readouterr().out.splitlines())
+    whole = recipes.resolve(name, {})
+    assert with_overrides(whole, shown) == whole
+    changed, value = next((field, value) for field, value in shown.items() if f".{field}".endswith(".steps"))
+    assert run(["train", name, "--show", "--set", f"{changed}={value + 2}"]) == 0
+    assert f"{changed}={value + 2}" in capsys.readouterr().out.splitlines()
 
 
 def test_export_is_a_thin_shell(monkeypatch, tmp_path, capsys):

@@ -34,6 +34,9 @@ def train(
         typer.Argument(metavar="[RUN OUT]", help="For export: the run's folder and the new model folder."),
     ] = None,
     show_list: Annotated[bool, typer.Option("--list", help="Show the recipes with their budgets and leave.")] = False,
+    show: Annotated[
+        bool, typer.Option("--show", help="Show every field of the recipe, as --set makes it, and leave.")
+    ] = False,
     data: Annotated[
         Path | None,
         typer.Option(
@@ -102,11 +105,14 @@ def train(
         return
     if folders or licence is not None:
         raise UsageError("only export takes folders and a licence", got=", ".join(map(str, folders or ())) or licence)
-    if data is None or output is None:
-        raise UsageError("Missing option", expected="--data and --output")
     overrides = dict(parse_override(text) for text in override or [])
     overrides |= {"base": base} if base is not None else {}
     overrides |= {"arms": tuple(arm.strip() for arm in arms.split(","))} if arms is not None else {}
+    if show:
+        _show_fields(recipe, overrides)
+        return
+    if data is None or output is None:
+        raise UsageError("Missing option", expected="--data and --output")
     if max_minutes is not None and max_minutes <= 0:
         raise UsageError("--max-minutes is out of range", got=max_minutes, expected="a positive number")
     first = os.environ.get("RANK", "0") == "0"  # of the processes that accelerate or torchrun has started
@@ -143,6 +149,15 @@ def _show_recipes() -> None:
     for entry in RECIPES.values():
         table.add_row(entry.name, entry.what, entry.budget)
     Console().print(table)
+
+
+def _show_fields(recipe: str, overrides: dict[str, Any]) -> None:
+    """Lines that --set understands."""
+    from dgafvsr.training.overrides import fields_by_name
+    from dgafvsr.training.recipes import resolve
+
+    for name, value in fields_by_name(resolve(recipe, overrides)).items():
+        typer.echo(f"{name}={json.dumps(value)}")
 
 
 def _export(folders: list[Path], licence: str | None) -> None:
