@@ -33,7 +33,7 @@ def test_same_seed_gives_the_same_bits(device, clip, dtype):
         {"turns": "guided"},
         {"initial_noise": "transported"},
         {"guided": False},
-        {"solver": "dpm-solver++", "num_inference_steps": 4},
+        {"solver": "dpm++", "num_inference_steps": 4},
         {"solver": "unipc", "num_inference_steps": 4},
         {"quality": "fast"},
         {"quality": "best"},
