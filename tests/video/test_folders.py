@@ -106,3 +106,61 @@ def test_truncated_picture_is_named(tmp_path, suffix):
     file.write_bytes(file.read_bytes()[: file.stat().st_size * 2 // 3])
     with pytest.raises(InputError, match=rf"2\.{suffix} cannot be read as a picture"):
         list(open_source(tmp_path / "in"))
+
+
+def damage(folder, *places):
+    for place in places:
+        file = folder / f"{place}.png"
+        file.write_bytes(file.read_bytes()[: file.stat().st_size // 2] if place % 2 else b"no picture")
+
+
+def test_damaged_pictures_are_left_out_on_demand_and_the_rest_keep_their_times(tmp_path):
+    damage(fill(tmp_path / "in", pictures(12)), 2, 5, 6, 7, 11)
+    with open_source(tmp_path / "in", on_error="skip-damaged") as source:
+        frames = list(source)
+    kept = [0, 1, 3, 4, 8, 9, 10]
+    np.testing.assert_array_equal([frame.pixels for frame in frames], pictures(12)[kept])
+    assert [frame.pts for frame in frames] == kept
+    assert source.warnings == (
+        "2.png cannot be read and is left out",
+        "5.png to 7.png cannot be read: 3 pictures are left out",
+        "11.png cannot be read and is left out",
+    )
+    assert [placed.index for placed in source.read_from(lambda index, seconds: index >= 3)] == [3, 4, 5, 6]
+
+
+def test_part_of_a_folder_counts_time_from_its_first_readable_picture(tmp_path):
+    damage(fill(tmp_path / "in", pictures(6)), 0, 3)
+    source = open_source(tmp_path / "in", on_error="skip-damaged", frame_rate=Fraction(10))
+    placed = list(source.read_from(lambda index, seconds: seconds >= Fraction(3, 10)))
+    assert [(each.index, each.seconds, each.frame.pts) for each in placed] == [
+        (2, Fraction(3, 10), 4),
+        (3, Fraction(4, 10), 5),
+    ]
+
+
+def test_folder_without_a_readable_picture_is_refused(tmp_path):
+    damage(fill(tmp_path / "in", pictures(3)), 0, 2)
+    (tmp_path / "in" / "1.png").write_text("text")
+    with pytest.raises(InputError, match=r"2\.png cannot be read"):
+        open_source(tmp_path / "in", on_error="skip-damaged")
+    damage(fill(tmp_path / "halves", pictures(2), "{}.png"), 1)
+    (tmp_path / "halves" / "0.png").unlink()
+    with pytest.raises(InputError, match="no picture that can be read"):
+        list(open_source(tmp_path / "halves", on_error="skip-damaged"))
+
+
+def test_pictures_have_no_fields(tmp_path):
+    source = open_source(fill(tmp_path / "in", pictures(2)), deinterlace=True)
+    assert source.warnings == (f"{tmp_path / 'in'}: pictures have no fields, nothing is deinterlaced",)
+
+
+@pytest.mark.parametrize("rate", [Fraction(2**31), Fraction(1, 2**31)])
+def test_frame_rate_that_no_container_can_say_is_refused(tmp_path, rate):
+    with pytest.raises(UsageError, match="frame rate"):
+        open_source(fill(tmp_path / "in", pictures(1)), frame_rate=rate)
+
+
+def test_unknown_way_to_meet_damage_is_refused(tmp_path):
+    with pytest.raises(UsageError, match="stop, skip-damaged"):
+        open_source(fill(tmp_path / "in", pictures(1)), on_error="ignore")

@@ -112,3 +112,8 @@ def test_movie_that_points_at_another_file_gets_nothing_of_it(tmp_path):
 def test_time_before_the_first_picture_does_not_count(tmp_path):
     film = write_film(tmp_path / "a.mkv", pictures(3), pts=[60_000, 60_040, 60_080], time_base=MILLISECOND)
     assert len(list(open_source(film, limits=InputLimits(seconds=Fraction(61))))) == 3
+
+
+def test_limit_beyond_what_ffmpeg_knows_is_no_limit(tmp_path):
+    film = write_film(tmp_path / "a.mp4", pictures(3))
+    assert len(list(open_source(film, limits=InputLimits(pixels=10**12)))) == 3

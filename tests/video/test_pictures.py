@@ -4,7 +4,8 @@ import pytest
 from PIL import Image
 
 from dgafvsr.errors import InputError
-from dgafvsr.video.pictures import read_facts, read_picture, write_picture
+from dgafvsr.video.limits import InputLimits
+from dgafvsr.video.pictures import UnreadablePictureError, read_facts, read_picture, write_picture
 from tests.video.films import pictures
 
 DEEP = pictures(1)[0].astype(np.uint16) * 257 + np.arange(3, dtype=np.uint16)
@@ -53,3 +54,16 @@ def test_damaged_deep_picture_is_named(tmp_path, kind):
     file.write_bytes(file.read_bytes()[: file.stat().st_size // 2])
     with pytest.raises(InputError, match=rf"a\.{kind} cannot be read as a picture"):
         read_picture(file)
+
+
+def test_our_limit_holds_in_place_of_pillows(tmp_path, monkeypatch):
+    """Pillow refuses from twice its limit on, which a user could not raise."""
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 100)
+    write_picture(tmp_path / "a.png", "png", pictures(1)[0], None)
+    assert read_facts(tmp_path / "a.png", InputLimits(pixels=32 * 48)).width == 48
+    np.testing.assert_array_equal(read_picture(tmp_path / "a.png").pixels, pictures(1)[0])
+    assert Image.MAX_IMAGE_PIXELS == 100
+    for read in (read_facts, read_picture):
+        with pytest.raises(InputError, match=r"larger than allowed.*--max-pixels") as refused:
+            read(tmp_path / "a.png", InputLimits(pixels=32 * 48 - 1))
+        assert not isinstance(refused.value, UnreadablePictureError)  # which a damaged file would be left out as

@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
-from typing import Literal
+from typing import Literal, get_args
 
 import av
 from av.container import InputContainer
@@ -21,7 +21,7 @@ from av.packet import Packet
 from av.video.codeccontext import VideoCodecContext
 from av.video.stream import VideoStream
 
-from dgafvsr.errors import InputError
+from dgafvsr.errors import InputError, UsageError
 from dgafvsr.video.damage import DamageLog
 
 __all__ = [
@@ -30,6 +30,7 @@ __all__ = [
     "MissedEntryError",
     "OnError",
     "PictureDecoder",
+    "check_on_error",
     "has_no_pts",
     "indexed_frames",
 ]
@@ -42,6 +43,8 @@ ONE_PICTURE_A_PACKET = frozenset(["av1", "dnxhd", "ffv1", "h264", "hevc", "libda
 HEAD_LENGTH = 512
 # Decoders round both sides up to whole blocks and vectors, at most by this.
 PADDING = 128
+# No larger limit than FFmpeg knows.
+MOST_PIXELS = 2**31 - 1
 # FFmpeg's own VP8 and VP9 decoders pass over the alpha plane, libvpx reads it.
 ALPHA_DECODERS = {"vp8": "libvpx", "vp9": "libvpx-vp9"}
 
@@ -64,6 +67,18 @@ class EntryPoint:
 
 class MissedEntryError(Exception):
     """Seeking did not lead to the key frame."""
+
+
+def check_on_error(on_error: OnError) -> None:
+    """Refuse an unknown way to meet damage.
+
+    Raises:
+        UsageError: it is unknown.
+    """
+    if on_error not in get_args(OnError):
+        raise UsageError(
+            "What to do on an error is unknown", got=on_error, expected=f"one of {', '.join(get_args(OnError))}"
+        )
 
 
 def indexed_frames(container: InputContainer, stream: VideoStream) -> int | None:
@@ -222,7 +237,7 @@ class PictureDecoder:
         options = {} if leaning else {"err_detect": "explode"}
         if self._max_pixels is not None:
             declared = (self._context.width + PADDING) * (self._context.height + PADDING)
-            options["max_pixels"] = str(max(declared, self._max_pixels))
+            options["max_pixels"] = str(min(max(declared, self._max_pixels), MOST_PIXELS))
         self._context.options = options
 
     def _packets_from(self, entry: EntryPoint) -> Iterator[Packet[VideoStream]]:

@@ -16,15 +16,23 @@ from dgafvsr.errors import InputError, OutputError, UsageError
 from dgafvsr.video.atomic import PendingFolder, writing_error
 from dgafvsr.video.codecs import EncoderSettings
 from dgafvsr.video.color import BT709, SRGB_TRANSFER, ColorTags, at_depth
+from dgafvsr.video.decoding import OnError, check_on_error
 from dgafvsr.video.encoding import Encoding, plan_encoding
 from dgafvsr.video.frames import Frame, PlacedFrame, Reached, SourceInfo
 from dgafvsr.video.limits import InputLimits
-from dgafvsr.video.pictures import PictureFacts, read_facts, read_picture, write_picture
+from dgafvsr.video.pictures import (
+    PictureFacts,
+    UnreadablePictureError,
+    read_facts,
+    read_picture,
+    write_picture,
+)
 
 __all__ = ["IMAGE_SUFFIXES", "FolderReader", "FolderWriter", "folder_losses", "natural_order", "picture_name"]
 
 IMAGE_SUFFIXES = frozenset([".bmp", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp"])
 DEFAULT_FRAME_RATE = Fraction(24)
+LARGEST_TERM = 2**31 - 1  # of FFmpeg's fractions
 
 
 def natural_order(path: Path) -> tuple[list[tuple[int, int | str]], str]:
@@ -42,45 +50,79 @@ class FolderReader:
         path: a folder with pictures directly in it (folders inside it are not entered), or one picture.
         frame_rate: frames in a second, above 0; None for 24.
         limits: what is too large; None for the defaults.
+        deinterlace: pictures have no fields; True is answered with a warning.
+        on_error: "stop" at a picture that cannot be read, or leave it out ("skip-damaged"); the rest keep their times.
 
     Raises:
         InputError: nothing there, no picture in it, a picture that cannot be read or that differs in size; it is named.
             Or more than the limits allow.
-        UsageError: the frame rate is not above 0.
+        UsageError: the frame rate is not above 0 or out of range, or `on_error` is unknown.
     """
 
     def __init__(
-        self, path: Path | str, *, frame_rate: Fraction | None = None, limits: InputLimits | None = None
+        self,
+        path: Path | str,
+        *,
+        frame_rate: Fraction | None = None,
+        limits: InputLimits | None = None,
+        deinterlace: bool = False,
+        on_error: OnError = "stop",
     ) -> None:
+        check_on_error(on_error)
         frame_rate = DEFAULT_FRAME_RATE if frame_rate is None else frame_rate
-        if frame_rate <= 0:
-            raise UsageError("The frame rate is impossible", got=frame_rate, expected="frames in a second, above 0")
+        _check_frame_rate(frame_rate)
         self._files = _list_pictures(Path(path))
-        limits = limits or InputLimits()
-        limits.check_frames(self._files[0].parent, len(self._files))
-        limits.check_seconds(self._files[0].parent, len(self._files) / frame_rate)
-        facts = [read_facts(file) for file in self._files]
-        limits.check_pixels(self._files[0], width=facts[0].width, height=facts[0].height)
-        for file, each in zip(self._files, facts, strict=True):
-            _check_size(file, each, facts[0], self._files[0])
+        self._limits, self._skips = limits or InputLimits(), on_error == "skip-damaged"
+        self._notes = (f"{path}: pictures have no fields, nothing is deinterlaced",) if deinterlace else ()
+        self._lost: set[int] = set()
+        self._limits.check_frames(self._files[0].parent, len(self._files))
+        self._limits.check_seconds(self._files[0].parent, len(self._files) / frame_rate)
+        facts = self._read_all_facts()
+        first, size = next(iter(facts.items()))
+        for place, each in facts.items():
+            _check_size(self._files[place], each, size, self._files[first])
         self.info = SourceInfo(
             path=Path(path),
-            width=facts[0].width,
-            height=facts[0].height,
+            width=size.width,
+            height=size.height,
             frame_rate=frame_rate,
             time_base=1 / frame_rate,
-            frame_count=len(self._files),
+            frame_count=len(facts),
             duration_seconds=len(self._files) / frame_rate,
-            codec=self._files[0].suffix.lower().lstrip("."),
-            bit_depth=max(each.bit_depth for each in facts),
-            has_alpha=any(each.has_alpha for each in facts),
+            codec=self._files[first].suffix.lower().lstrip("."),
+            bit_depth=max(each.bit_depth for each in facts.values()),
+            has_alpha=any(each.has_alpha for each in facts.values()),
             color=ColorTags(primaries=BT709, transfer=SRGB_TRANSFER),
         )
 
+    def _read_all_facts(self) -> dict[int, PictureFacts]:
+        """Place in the folder -> what its header says, at least one."""
+        facts, fault = {}, None
+        for place, file in enumerate(self._files):
+            try:
+                facts[place] = read_facts(file, self._limits)
+            except UnreadablePictureError as error:
+                if not self._skips:
+                    raise
+                self._lost.add(place)
+                fault = error
+        if fault is not None and not facts:
+            raise fault
+        return facts
+
     @property
     def warnings(self) -> tuple[str, ...]:
-        """Nothing is guessed."""
-        return ()
+        """What was asked for in vain, and the pictures left out so far, one sentence for those in a row."""
+        notes = [*self._notes]
+        for place in sorted(self._lost - {place + 1 for place in self._lost}):
+            last = next(each for each in range(place, len(self._files)) if each + 1 not in self._lost)
+            first_name, last_name = self._files[place].name, self._files[last].name
+            notes.append(
+                f"{first_name} cannot be read and is left out"
+                if last == place
+                else f"{first_name} to {last_name} cannot be read: {last - place + 1} pictures are left out"
+            )
+        return tuple(notes)
 
     def __enter__(self) -> Self:
         return self
@@ -94,21 +136,60 @@ class FolderReader:
         return (placed.frame for placed in self.read_from(lambda index, seconds: True))
 
     def read_from(self, reached: Reached) -> Iterator[PlacedFrame]:
-        """The pictures from the first that is not before a place on; those before it are not opened.
+        """The pictures from the first that is not before a place on.
+
+        Those before it are not opened, unless damaged ones are skipped: then a picture's number is known only when all
+        before it were read.
 
         Args:
             reached: tells the place; once True, it is True for every later picture.
+
+        Raises:
+            InputError: a picture cannot be read, or was changed after the folder was opened.
         """
-        for index, file in enumerate(self._files):
-            if not reached(index, index * self.info.time_base):
-                continue
-            picture = read_picture(file)
-            pixels = at_depth(picture.pixels, self.info.bit_depth)
-            if pixels.shape[:2] != (self.info.height, self.info.width):
-                raise InputError(f"{file} was changed while it was read", remedy="run again when the folder is at rest")
-            alpha = None if picture.alpha is None else at_depth(picture.alpha, self.info.bit_depth)
-            frame = Frame(pixels=pixels, alpha=alpha, pts=index, time_base=self.info.time_base, duration=1)
-            yield PlacedFrame(index=index, seconds=frame.pts_seconds, frame=frame)
+        index, start = 0, None
+        for place in range(len(self._files)):
+            frame = None
+            if self._skips or reached(index, index * self.info.time_base):
+                frame = self._frame(place)
+                if frame is None:
+                    continue
+            start = place if start is None else start
+            seconds = (place - start) * self.info.time_base
+            if frame is not None and reached(index, seconds):
+                yield PlacedFrame(index=index, seconds=seconds, frame=frame)
+            index += 1
+        if index == 0:
+            raise InputError(f"{self.info.path} holds no picture that can be read", remedy="copy the pictures again")
+
+    def _frame(self, place: int) -> Frame | None:
+        """The picture at a place of the folder; None if it is damaged and left out."""
+        if place in self._lost:
+            return None
+        file, depth = self._files[place], self.info.bit_depth
+        try:
+            picture = read_picture(file, self._limits)
+        except UnreadablePictureError:
+            if not self._skips:
+                raise
+            self._lost.add(place)
+            return None
+        pixels = at_depth(picture.pixels, depth)
+        if pixels.shape[:2] != (self.info.height, self.info.width):
+            raise InputError(f"{file} was changed while it was read", remedy="run again when the folder is at rest")
+        alpha = None if picture.alpha is None else at_depth(picture.alpha, depth)
+        return Frame(pixels=pixels, alpha=alpha, pts=place, time_base=self.info.time_base, duration=1)
+
+
+def _check_frame_rate(frame_rate: Fraction) -> None:
+    if frame_rate <= 0:
+        raise UsageError("The frame rate is impossible", got=frame_rate, expected="frames in a second, above 0")
+    if max(frame_rate.numerator, frame_rate.denominator) > LARGEST_TERM:
+        raise UsageError(
+            "The frame rate is impossible",
+            got=frame_rate,
+            expected=f"a fraction of numbers up to {LARGEST_TERM}, such as 25 or 30000/1001",
+        )
 
 
 def _list_pictures(path: Path) -> list[Path]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from threading import Lock
 from typing import Any
 
 import cv2
@@ -17,8 +18,9 @@ from PIL import Image, ImageOps
 
 from dgafvsr.errors import InputError
 from dgafvsr.video.codecs import PictureFormat
+from dgafvsr.video.limits import InputLimits
 
-__all__ = ["Picture", "PictureFacts", "read_facts", "read_picture", "write_picture"]
+__all__ = ["Picture", "PictureFacts", "UnreadablePictureError", "read_facts", "read_picture", "write_picture"]
 
 # Formats whose EXIF orientation viewers obey and whose header can be read without decoding.
 ORIENTED_FORMATS = frozenset(["JPEG", "MPO", "TIFF", "WEBP"])
@@ -28,7 +30,12 @@ BITS_PER_SAMPLE_TAG = 258
 PNG_LEVEL = 3
 DEFLATE = 8  # TIFF's Adobe deflate; lossless
 # What Pillow raises for damaged files of its many formats.
-PICTURE_ERRORS = (OSError, SyntaxError, ValueError, EOFError, Image.DecompressionBombError)
+PICTURE_ERRORS = (OSError, SyntaxError, ValueError, EOFError, cv2.error, Image.DecompressionBombError)
+LIFTING = Lock()
+
+
+class UnreadablePictureError(InputError):
+    """A file that is no picture, or a damaged one."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,14 +62,19 @@ class Picture:
     """H W of the same type, None where it is opaque."""
 
 
-def read_facts(file: Path) -> PictureFacts:
+def read_facts(file: Path, limits: InputLimits | None = None) -> PictureFacts:
     """What `read_picture` will give, without decoding.
 
+    Args:
+        file: a picture.
+        limits: what is too large; None for the defaults.
+
     Raises:
-        InputError: it is no picture.
+        InputError: it is larger than the limits allow.
+        UnreadablePictureError: it is no picture.
     """
     try:
-        with Image.open(file) as image:
+        with _opened(file, limits) as image:
             turned = image.format in ORIENTED_FORMATS and image.getexif().get(ORIENTATION_TAG) in TURNED_ORIENTATIONS
             width, height = image.size[::-1] if turned else image.size
             return PictureFacts(width=width, height=height, bit_depth=_bit_depth(image), has_alpha=_has_alpha(image))
@@ -70,14 +82,19 @@ def read_facts(file: Path) -> PictureFacts:
         raise _unreadable(file, error) from error
 
 
-def read_picture(file: Path) -> Picture:
+def read_picture(file: Path, limits: InputLimits | None = None) -> Picture:
     """The picture, turned as its orientation tag says.
 
+    Args:
+        file: a picture.
+        limits: what is too large, refused before it is decoded; None for the defaults.
+
     Raises:
-        InputError: it is no picture, or damaged.
+        InputError: it is larger than the limits allow.
+        UnreadablePictureError: it is no picture, or damaged.
     """
     try:
-        with Image.open(file) as image:
+        with _opened(file, limits) as image:
             if _bit_depth(image) == 16:
                 return _read_deep(file)
             oriented = ImageOps.exif_transpose(image) if image.format in ORIENTED_FORMATS else image
@@ -118,6 +135,25 @@ def write_picture(file: Path, kind: PictureFormat, pixels: NDArray[Any], alpha: 
         image.save(file, format="WEBP", lossless=True, exact=True)  # exact: colours under full transparency too
 
 
+def _opened(file: Path, limits: InputLimits | None) -> Image.Image:
+    """The picture with its header read: our limit, which the user can raise, holds in place of Pillow's own."""
+    try:
+        image = Image.open(file)
+    except Image.DecompressionBombError:
+        with LIFTING:  # Pillow has one limit for the whole process: it is off while a header is read, which is small
+            pillows, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None
+            try:
+                image = Image.open(file)
+            finally:
+                Image.MAX_IMAGE_PIXELS = pillows
+    try:
+        (limits or InputLimits()).check_pixels(file, width=image.width, height=image.height)
+    except InputError:
+        image.close()
+        raise
+    return image
+
+
 def _bit_depth(image: Image.Image) -> int:
     if image.mode.startswith("I;16"):
         return 16
@@ -144,7 +180,7 @@ def _read_deep(file: Path) -> Picture:
     return Picture(pixels=pixels, alpha=np.ascontiguousarray(stored[..., 3]) if stored.shape[2] == 4 else None)
 
 
-def _unreadable(file: Path, error: Exception) -> InputError:
-    return InputError(
+def _unreadable(file: Path, error: Exception) -> UnreadablePictureError:
+    return UnreadablePictureError(
         f"{file} cannot be read as a picture", got=str(error) or type(error).__name__, remedy="replace or remove it"
     )

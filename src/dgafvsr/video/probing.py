@@ -42,7 +42,11 @@ def open_container(path: Path) -> InputContainer:
     if not path.exists():
         raise InputError(f"{path} does not exist", remedy="check the path")
     if not path.is_file():
-        raise InputError(f"{path} is not a regular file", expected="a video file or a folder of pictures")
+        raise InputError(
+            f"{path} is not a regular file",
+            expected="a video file or a folder of pictures",
+            remedy="save the film as a file and name that: pipes and devices cannot be read twice",
+        )
     try:
         if path.stat().st_size == 0:
             raise InputError(f"{path} is empty (0 bytes)", expected="a video file", remedy="copy the file again")
@@ -63,6 +67,7 @@ def open_container(path: Path) -> InputContainer:
             f"{path} is not a video",
             got=getattr(error, "strerror", None) or str(error),
             expected="a local file in a format that FFmpeg reads, or a folder of pictures",
+            remedy="check that a player shows it, or copy the file again",
         ) from error
 
 
@@ -77,7 +82,12 @@ def video_stream(container: InputContainer, path: Path) -> VideoStream:
         if not stream.disposition & covers and stream.codec_context is not None:
             return stream
     kinds = ", ".join(sorted({stream.type for stream in container.streams})) or "nothing"
-    raise InputError(f"{path} has no video stream", got=f"a file with {kinds}", expected="a file with pictures")
+    raise InputError(
+        f"{path} has no video stream",
+        got=f"a file with {kinds}",
+        expected="a file with pictures",
+        remedy="choose the file that holds the film",
+    )
 
 
 def describe_tear(path: Path, container: InputContainer, stream: VideoStream) -> InputError | None:
@@ -119,7 +129,11 @@ def probe(path: Path, container: InputContainer, stream: VideoStream, decoder: P
     rate = stream.average_rate or stream.guessed_rate
     first = next(iter(decoder), None)
     if first is None or not rate or not stream.time_base:
-        raise InputError(f"{path} has no video frames", expected="at least one picture")
+        raise InputError(
+            f"{path} has no video frames",
+            expected="at least one picture",
+            remedy="record or export the film again, or choose another file",
+        )
     if first.pts is None and stream.guessed_rate:
         rate = stream.guessed_rate  # a raw stream: its average rate is FFmpeg's default of 25, not a measurement
     audio = tuple(each.codec_context.name for each in container.streams.audio if each.codec_context is not None)

@@ -13,7 +13,7 @@ from fractions import Fraction
 from itertools import product
 from pathlib import Path
 from types import TracebackType
-from typing import Self, get_args
+from typing import Self
 
 import av
 from av.container import InputContainer
@@ -23,7 +23,7 @@ from av.video.stream import VideoStream
 from dgafvsr.errors import InputError, UsageError
 from dgafvsr.video.clock import Clock
 from dgafvsr.video.color import alpha_of_video_frame, video_frame_to_pixels
-from dgafvsr.video.decoding import EntryPoint, MissedEntryError, OnError, PictureDecoder
+from dgafvsr.video.decoding import EntryPoint, MissedEntryError, OnError, PictureDecoder, check_on_error
 from dgafvsr.video.deinterlacing import deinterlaced
 from dgafvsr.video.folders import IMAGE_SUFFIXES, FolderReader
 from dgafvsr.video.frames import Frame, FrameSource, PlacedFrame, Reached, SourceInfo
@@ -48,9 +48,10 @@ def open_source(
         path: a local file or folder.
         frame_rate: frames in a second of a picture folder; None means 24. A video brings its own.
         limits: what is too large; None for the defaults.
-        deinterlace: make one picture of the two fields of each picture of a video.
-        on_error: what damage in the middle of a video does: "stop" with an error, or "skip-damaged" frames with a
-            warning.
+        deinterlace: make one picture of the two fields of each picture of a video; a folder's pictures have no fields,
+            of which a warning tells.
+        on_error: what damage in the middle of a video and pictures that cannot be read do: "stop" with an error, or
+            "skip-damaged" frames with a warning.
 
     Raises:
         InputError: nothing there, or nothing that can be read as pictures, or more than the limits allow.
@@ -64,7 +65,7 @@ def open_source(
     except OSError as error:  # the name is too long, a link leads in a circle, nobody may look into the folder
         raise InputError(f"{path} cannot be read", got=error.strerror, remedy="check the path") from error
     if path.is_dir() or path.suffix.lower() in IMAGE_SUFFIXES:
-        return FolderReader(path, frame_rate=frame_rate, limits=limits)
+        return FolderReader(path, frame_rate=frame_rate, limits=limits, deinterlace=deinterlace, on_error=on_error)
     if frame_rate is not None:
         raise UsageError(
             f"{path.name} is a video and has its own frame rate",
@@ -103,10 +104,7 @@ class VideoReader:
         deinterlace: bool = False,
         on_error: OnError = "stop",
     ) -> None:
-        if on_error not in get_args(OnError):
-            raise UsageError(
-                "What to do on an error is unknown", got=on_error, expected=f"one of {', '.join(get_args(OnError))}"
-            )
+        check_on_error(on_error)
         self._path, self._limits = Path(path), limits or InputLimits()
         self._deinterlace, self._on_error = deinterlace, on_error
         self._tear_notes: tuple[str, ...] = ()

@@ -245,7 +245,7 @@ def _check_segments(segments: Sequence[Segment]) -> None:
             raise OutputError(
                 f"The segment {segment.path} is missing or damaged",
                 expected=f"sha256 {segment.sha256[:12]}...",
-                remedy="encode it again",
+                remedy="run the same command again, it makes what is missing",
             )
     for before, after in pairwise(segments):
         if after.first_pts <= before.last_pts:
