@@ -10,6 +10,7 @@ from dgafvsr.jobs import compare
 from dgafvsr.jobs.compare import CompareSettings, compare_films, lay_out
 from dgafvsr.jobs.contact_sheet import PlaceFinder, draw_sheet
 from dgafvsr.video.codecs import EncoderSettings
+from dgafvsr.video.limits import InputLimits
 from dgafvsr.video.reader import open_source
 from tests.jobs.standins import enlarged, lossless, pixels_of
 from tests.video.films import HEIGHT, WIDTH, listing, pictures, sound_of, times_of, write_film
@@ -23,6 +24,13 @@ def changed(frames):
     other = frames.copy()
     other[3, 60:80, 100:120] = np.minimum(other[3, 60:80, 100:120].astype(int) + 60, 255)
     return other
+
+
+def write_pictures(folder, frames):
+    folder.mkdir()
+    for index, pixels in enumerate(frames):
+        Image.fromarray(pixels).save(folder / f"{index:03d}.png")
+    return folder
 
 
 @pytest.fixture
@@ -177,3 +185,55 @@ def test_films_are_called_by_what_tells_them_apart(tmp_path, monkeypatch, names,
         lossless(tmp_path / name, pictures(1))
     compare_films(tmp_path / names[0], tmp_path / names[1], tmp_path / "made", CompareSettings(layout="split"))
     assert drawn == [labels]
+
+
+@pytest.mark.parametrize("role", ["target", "sheet"])
+@pytest.mark.parametrize("kind", ["itself", "link", "hard link", "around", "within", "reference"])
+def test_no_output_replaces_or_touches_an_input(tmp_path, role, kind):
+    inputs = tmp_path / "in"
+    inputs.mkdir()
+    film, folder = lossless(inputs / "a.mkv", FRAMES[:2]), write_pictures(inputs / "b", FRAMES[:2])
+    reference = write_pictures(tmp_path / "truth", FRAMES[:2])
+    names = {"itself": film, "around": inputs, "within": folder / "new.png", "reference": reference / "new.png"}
+    output = names.get(kind, tmp_path / "link")
+    if kind == "link":
+        output.symlink_to(film)
+    elif kind == "hard link":
+        output.hardlink_to(film)
+    if role == "sheet":
+        named = tmp_path / "s.png"
+        if output.suffix != ".png":
+            named.symlink_to(output)
+        output = named if named.is_symlink() else output
+    settings = CompareSettings(
+        overwrite=True, reference=reference, sheet=output if role == "sheet" else tmp_path / "sheet.png"
+    )
+    before = {place: listing(place) for place in (tmp_path, inputs, folder, reference)}
+    with pytest.raises(OutputError, match="input"):
+        compare_films(film, folder, output if role == "target" else tmp_path / "out.mkv", settings)
+    assert {place: listing(place) for place in before} == before
+
+
+@pytest.mark.parametrize("sheet", ["out", "out/s.png", "s.png"])
+def test_sheet_and_video_are_kept_apart(films, tmp_path, sheet):
+    target = tmp_path / ("s.png" if sheet == "s.png" else "out")
+    sheet = tmp_path / sheet if sheet != "out" else tmp_path / "out" / ".." / "out" / "s.png"
+    with pytest.raises((OutputError, UsageError)):
+        compare_films(*films, target, CompareSettings(sheet=sheet, overwrite=True))
+    assert not target.exists()
+
+
+def test_limits_and_damage_are_met_as_elsewhere_and_told_with_the_films_name(tmp_path):
+    film, folder = lossless(tmp_path / "a.mkv", FRAMES[:3]), write_pictures(tmp_path / "b", FRAMES[:4])
+    with pytest.raises(InputError, match="--max-frames"):
+        compare_films(film, folder, tmp_path / "out", CompareSettings(limits=InputLimits(frames=2)))
+    (folder / "001.png").write_text("no picture")
+    with pytest.raises(InputError, match=r"001\.png cannot be read"):
+        compare_films(film, folder, tmp_path / "out")
+    settings = CompareSettings(on_error="skip-damaged", deinterlace=True)
+    summary = compare_films(film, folder, tmp_path / "out", settings)
+    assert summary.frames == 3
+    assert summary.warnings == (
+        f"{folder}: pictures have no fields, nothing is deinterlaced",
+        f"{folder}: 001.png cannot be read and is left out",
+    )

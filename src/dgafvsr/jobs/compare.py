@@ -7,6 +7,7 @@ compared with an upright one. Times and sound are the first film's.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
@@ -24,7 +25,9 @@ from dgafvsr.jobs.contact_sheet import PlaceFinder, draw_label, draw_sheet
 from dgafvsr.video.atomic import PendingFile, writing_error
 from dgafvsr.video.codecs import EncoderSettings
 from dgafvsr.video.color import at_depth
+from dgafvsr.video.decoding import OnError
 from dgafvsr.video.frames import Frame, FrameSource, SourceInfo
+from dgafvsr.video.limits import InputLimits
 from dgafvsr.video.reader import open_source
 from dgafvsr.video.upright import upright_info, upright_picture
 from dgafvsr.video.writer import open_sink
@@ -59,7 +62,13 @@ class CompareSettings:
     encoder: EncoderSettings = field(default_factory=EncoderSettings)
     """How the video is stored."""
     overwrite: bool = False
-    """Whether existing outputs may be replaced."""
+    """Whether existing outputs may be replaced; an input never is."""
+    limits: InputLimits = field(default_factory=InputLimits)
+    """What input is refused as too large."""
+    deinterlace: bool = False
+    """Whether one picture is made of the two fields of each picture of an interlaced film, which is refused else."""
+    on_error: OnError = "stop"
+    """What damage in the middle of a film does: stop with an error, or skip the damaged frames with a warning."""
 
     def __post_init__(self) -> None:
         if self.layout not in get_args(Layout):
@@ -104,19 +113,22 @@ def compare_films(
 
     Raises:
         InputError: a film cannot be used, or their shapes differ.
-        OutputError: an output exists or cannot be written.
+        OutputError: an output exists, cannot be written, or is or touches an input.
         UsageError: a setting does not fit.
     """
     settings = settings or CompareSettings()
     paths = [Path(first), Path(second), *([settings.reference] if settings.reference else [])]
+    _check_apart(Path(target), paths)
+    if settings.sheet is not None:
+        _check_apart(settings.sheet, paths)
+        _check_sheet(settings.sheet, Path(target))
     with ExitStack() as stack:
-        films = [stack.enter_context(open_source(path)) for path in paths]
+        films = [stack.enter_context(_open(path, settings)) for path in paths]
         size = _common_size([upright_info(film.info) for film in films])
         comparison = _Comparison(films, size, settings)
         info = comparison.laid_out_info
         sheet = None
         if settings.sheet is not None:
-            _check_apart(settings.sheet, paths)
             sheet = PendingFile(settings.sheet, overwrite=settings.overwrite)
             stack.callback(sheet.discard)  # a published file no longer has this name
         expected = films[0].info.expected_frames
@@ -133,7 +145,7 @@ def compare_films(
             output=Path(target),
             frames=sink.frames_written,
             sheet=settings.sheet,
-            warnings=(*comparison.notes, *sink.warnings),
+            warnings=(*_told_by(films), *comparison.notes, *sink.warnings),
         )
 
 
@@ -238,9 +250,34 @@ def _common_size(infos: Sequence[SourceInfo]) -> tuple[int, int]:
     return largest.width, largest.height
 
 
-def _check_apart(sheet: Path, sources: Sequence[Path]) -> None:
-    if sheet.resolve() in [path.resolve() for path in sources]:
-        raise OutputError(f"{sheet} is one of the inputs", remedy="choose another name for the contact sheet")
+def _open(path: Path, settings: CompareSettings) -> FrameSource:
+    return open_source(path, limits=settings.limits, deinterlace=settings.deinterlace, on_error=settings.on_error)
+
+
+def _told_by(films: Sequence[FrameSource]) -> tuple[str, ...]:
+    """What the films' readers warn of, each with the film that it is about."""
+    notes = ((str(film.info.path), note) for film in films for note in film.warnings)
+    return tuple(dict.fromkeys(note if path in note else f"{path}: {note}" for path, note in notes))
+
+
+def _check_apart(output: Path, sources: Sequence[Path]) -> None:
+    """Refuse an output in whose place, or around which, an input lies: it could be replaced or be read as a picture."""
+    made = Path(os.path.realpath(output))  # unlike resolve() also of a link that leads in a circle
+    for source in sources:
+        read = Path(os.path.realpath(source))
+        both_exist = os.path.exists(made) and os.path.exists(read)
+        if made == read or (both_exist and os.path.samefile(made, read)):
+            raise OutputError(f"{output} is one of the inputs", remedy="choose another name for the output")
+        if made in read.parents:
+            raise OutputError(f"{output} holds the input {source}", remedy="choose another place for the output")
+        if read in made.parents:
+            raise OutputError(f"{output} lies in the input {source}", remedy="choose another place for the output")
+
+
+def _check_sheet(sheet: Path, target: Path) -> None:
+    made, beside = Path(os.path.realpath(sheet)), Path(os.path.realpath(target))
+    if made == beside or beside in made.parents:
+        raise OutputError(f"{sheet} lies in the other output, {target}", remedy="choose another place for the sheet")
 
 
 def _picture(frame: Frame, info: SourceInfo, size: tuple[int, int]) -> Picture:

@@ -33,3 +33,18 @@ def test_wrong_option_is_one_line_and_leaves_nothing(video, larger, tmp_path, ca
 def test_missing_film_is_exit_3(video, tmp_path, capsys):
     assert run(["compare", str(video), str(tmp_path / "none.mp4"), str(tmp_path / "out.mp4")]) == 3
     assert "none.mp4" in capsys.readouterr().err
+
+
+def test_limits_and_damage_options_reach_the_films(video, tmp_path, capsys):
+    folder = films.write_pictures(tmp_path / "in")
+    (folder / "001.png").write_text("no picture")
+    words = ["compare", str(video), str(folder), str(tmp_path / "out.mp4")]
+    assert run([*words, "--max-frames", "3"]) == 3
+    assert "--max-frames" in capsys.readouterr().err
+    assert run(words) == 3
+    assert run([*words, "--on-error", "ignore"]) == 2
+    capsys.readouterr()
+    assert run([*words, "--on-error", "skip-damaged", "--deinterlace"]) == 0
+    notes = capsys.readouterr().err
+    assert f"note: {folder}: 001.png cannot be read and is left out" in notes
+    assert f"note: {folder}: pictures have no fields" in notes

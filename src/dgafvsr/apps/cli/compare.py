@@ -7,7 +7,10 @@ from typing import Annotated, cast
 
 import typer
 
+from dgafvsr.apps.cli import upscale_options as options
+from dgafvsr.apps.cli.notes import Notes
 from dgafvsr.apps.cli.progress import CountBar
+from dgafvsr.apps.cli.upscale_settings import limits_of
 from dgafvsr.errors import UsageError
 
 __all__ = ["compare"]
@@ -42,6 +45,11 @@ def compare(
         Path | None,
         typer.Option(metavar="FILE", help="A third film for the contact sheet, such as the truth.", show_default=False),
     ] = None,
+    deinterlace: options.DeinterlaceOption = False,
+    on_error: options.OnErrorOption = "stop",
+    max_pixels: options.MaxPixelsOption = None,
+    max_frames: options.MaxFramesOption = None,
+    max_seconds: options.MaxSecondsOption = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace existing outputs.")] = False,
     debug: Annotated[bool, typer.Option("--debug", help="Show tracebacks and library warnings.")] = False,
 ) -> None:
@@ -50,6 +58,7 @@ def compare(
     Frames are paired by their number; times and sound are those of A.
     """
     from dgafvsr.jobs.compare import CompareSettings, Layout, compare_films
+    from dgafvsr.video.decoding import OnError
 
     names = None if labels is None else tuple(labels.split(","))
     if names is not None and len(names) != 2:
@@ -60,11 +69,13 @@ def compare(
         sheet=sheet,
         reference=reference,
         overwrite=overwrite,
+        limits=limits_of(max_pixels, max_frames, max_seconds),
+        deinterlace=deinterlace,
+        on_error=cast(OnError, on_error),
     )
     with CountBar("comparing") as bar:
         summary = compare_films(first, second, target, settings, bar)
-    for warning in summary.warnings:
-        typer.echo(f"note: {warning}", err=True)
+    Notes().say(summary.warnings)
     typer.echo(f"{summary.output}")
     typer.echo(f"  frames  {summary.frames}")
     if summary.sheet is not None:
