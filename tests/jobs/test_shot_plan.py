@@ -153,3 +153,14 @@ def test_list_that_outlasts_a_film_of_unknown_length_is_said(tmp_path):
     summary = upscale_file(film, tmp_path / "out", Nearest(), settings)
     assert (summary.frames, summary.shots) == (5, 2)
     assert summary.warnings == ("the film ends with frame 4; 2 listed shots lie after that",)
+
+
+def test_killed_job_leaves_no_half_written_list(tmp_path):
+    film, _ = cut_film(tmp_path / "a.mkv")
+    seen = []
+    settings = UpscaleSettings(window=4, overlap=1, save_shots=tmp_path / "lists" / "s.json")
+    (tmp_path / "lists").mkdir()
+    upscale_file(film, tmp_path / "out", Nearest(), settings, lambda told: seen.append(listing(tmp_path / "lists")))
+    assert seen
+    assert all(names == {} for names in seen), "what a kill at that moment would leave"
+    assert list(listing(tmp_path / "lists")) == ["s.json"]

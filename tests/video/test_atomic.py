@@ -1,3 +1,5 @@
+import os
+
 import pytest
 
 from dgafvsr.errors import OutputError
@@ -11,6 +13,25 @@ def test_file_appears_only_when_published(tmp_path):
     assert not (tmp_path / "a.mp4").exists()
     pending.publish()
     assert listing(tmp_path) == {"a.mp4": b"new"}
+
+
+@pytest.mark.skipif(os.name != "posix", reason="folders cannot be flushed")
+@pytest.mark.parametrize("kind", [PendingFile, PendingFolder])
+def test_everything_is_on_disk_before_it_has_its_name(tmp_path, monkeypatch, kind):
+    """A power cut after the renaming must not leave an empty file under the name."""
+    pending, flushed, fsync = kind(tmp_path / "a"), [], os.fsync
+
+    def recorded(opened):
+        flushed.append((os.fstat(opened).st_ino, (tmp_path / "a").exists()))
+        fsync(opened)
+
+    files = [pending.path] if kind is PendingFile else [pending.path / name for name in ("0.png", "1.png")]
+    for file in files:
+        file.write_text("new")
+    wanted = {(entry.stat().st_ino, False) for entry in (*files, pending.path)} | {(tmp_path.stat().st_ino, True)}
+    monkeypatch.setattr(os, "fsync", recorded)
+    pending.publish()
+    assert set(flushed) == wanted
 
 
 def test_discarding_leaves_nothing(tmp_path):

@@ -8,7 +8,7 @@
             00000000.json       written last: the window is finished, with the checksums of the files
             00000020.state.safetensors   what the next window of the shot needs of the newest one
         result/                 the whole, before it gets its name
-        complete                the output has its name: whatever is left here goes
+        naming                  the output is about to get its name; once it has it, whatever is left here goes
 
 Only the newest state of a shot is kept: states are as large as latents, and a film has thousands of windows. A damaged
 window is therefore sampled again from the nearest state before it, which may be the start of its shot; sampling is
@@ -19,10 +19,11 @@ out of order, for a cluster works on several; within a shot windows are finished
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 import shutil
 from collections.abc import Collection, Iterator, Sequence
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from itertools import pairwise, zip_longest
 from pathlib import Path
 from types import TracebackType
@@ -40,11 +41,11 @@ from dgafvsr.video.segments import Segment, is_whole
 
 __all__ = ["OUTPUT", "JobFolder", "is_unfinished", "job_folder_of", "windows_to_redo"]
 
-MANIFEST, LOCK, WINDOWS, RESULT, COMPLETE = "manifest.json", "lock", "windows", "result", "complete"
+MANIFEST, LOCK, WINDOWS, RESULT, NAMING = "manifest.json", "lock", "windows", "result", "naming"
 LONGEST_NAME = 255
 OUTPUT = "output.partial"
 """Name in a job folder of the output on its last step."""
-KNOWN = frozenset([MANIFEST, LOCK, WINDOWS, RESULT, COMPLETE, OUTPUT, f"{MANIFEST}.partial", f"{COMPLETE}.partial"])
+KNOWN = frozenset([MANIFEST, LOCK, WINDOWS, RESULT, NAMING, OUTPUT, f"{MANIFEST}.partial", f"{NAMING}.partial"])
 
 
 def job_folder_of(target: Path) -> Path:
@@ -57,7 +58,16 @@ def job_folder_of(target: Path) -> Path:
 
 def is_unfinished(path: Path) -> bool:
     """Whether a folder holds a job that has not come to its end."""
-    return (path / MANIFEST).is_file() and not (path / COMPLETE).exists()
+    return (path / MANIFEST).is_file() and not _is_named(path)
+
+
+def _is_named(path: Path) -> bool:
+    """Whether the output of the job in a folder has got its name, though nothing could be said of it any more."""
+    try:
+        hidden, target = json.loads((path / NAMING).read_bytes())
+    except (OSError, ValueError):
+        return False
+    return os.path.lexists(target) and not os.path.lexists(hidden)
 
 
 def windows_to_redo(records: Sequence[WindowRecord], damaged: Collection[int], states: Collection[int]) -> set[int]:
@@ -132,9 +142,10 @@ class JobFolder:
             ) from error
         except OSError as error:
             raise writing_error(self.path, error) from error
-        self._remove_unfinished()
-        if (self.path / COMPLETE).exists():  # the run that completed it was killed before it had removed all
+        if _is_named(self.path):  # the run that completed it was killed before it had removed all
             self.clear()
+        _delete(self.path / NAMING)
+        self._remove_unfinished()
         self._records = {record.start: record for record in self._read_records()}
         return self
 
@@ -181,7 +192,7 @@ class JobFolder:
     def clear(self) -> None:
         """Forget all that is finished."""
         self._records, self._redo = {}, set()
-        for name in (WINDOWS, MANIFEST, COMPLETE):
+        for name in (WINDOWS, MANIFEST, NAMING):
             _delete(self.path / name)
 
     def begin(self, manifest: Manifest) -> None:
@@ -231,6 +242,10 @@ class JobFolder:
             return None
         same = (sampled, shot_start, state_sha256)
         return record if (record.sampled, record.shot_start, record.begun_from_sha256) == same else None
+
+    def lost(self, start: int) -> WindowRecord | None:
+        """The record of a window that is to be made again, None for one that was never finished."""
+        return self._records.get(start) if start in self._redo else None
 
     def state_before(self, start: int) -> SeamState:
         """What the window that stops there has left to the one that starts there."""
@@ -287,14 +302,31 @@ class JobFolder:
         """
         return self._windows / f"{start:08d}.state.safetensors"
 
+    @contextmanager
+    def naming(self, hidden: Path, target: Path) -> Iterator[None]:
+        """Around the renaming of the whole output, so that after a kill it is known whether that has been done.
+
+        Args:
+            hidden: its name until then.
+            target: its name from then on.
+        """
+        if self._keep:  # the folder outlives the job, done or not
+            yield
+            return
+        names = [os.fspath(path.absolute()) for path in (hidden, target)]
+        write_durably(self.path / NAMING, json.dumps(names).encode())
+        try:
+            yield
+        except BaseException:
+            _delete(self.path / NAMING)
+            raise
+
     def complete(self) -> None:
-        """Say that the output has its name; the folder is no longer needed, and will be removed even after a kill."""
+        """Say that the output has its name; the folder is no longer needed."""
         self._complete = True
-        if not self._keep:
-            write_durably(self.path / COMPLETE, b"")
 
     def _remove(self) -> None:
-        for name in (RESULT, WINDOWS, MANIFEST, COMPLETE):
+        for name in (RESULT, WINDOWS, MANIFEST, NAMING):
             _delete(self.path / name)
         with suppress(OSError):  # Windows deletes no open file
             (self.path / LOCK).unlink()

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, Self
 
 from dgafvsr.errors import DGAFVSRError, InputError, ModelError, UsageError
-from dgafvsr.video.atomic import writing_error
+from dgafvsr.video.atomic import flush_folder, writing_error
 from dgafvsr.video.segments import Segment
 
 __all__ = ["FORMAT", "Manifest", "WindowRecord", "write_durably"]
@@ -175,14 +175,3 @@ def write_durably(path: Path, content: bytes) -> None:
         flush_folder(path.parent)
     except OSError as error:
         raise writing_error(path, error) from error
-
-
-def flush_folder(folder: Path) -> None:
-    """Put the names in a folder on disk, where the system can."""
-    if not hasattr(os, "O_DIRECTORY"):
-        return
-    opened = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(opened)
-    finally:
-        os.close(opened)

@@ -165,7 +165,8 @@ class JobOutput:
         try:
             pending.discard()
             shutil.move(made, pending.path)
-            pending.publish()
+            with job.naming(pending.path, self.target):
+                pending.publish()
         except OSError as error:
             raise writing_error(self.target, error) from error
         finally:

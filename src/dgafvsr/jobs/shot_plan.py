@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -67,10 +68,11 @@ class ShotPlan:
             self._given.check_fits(info.frame_count)
         self._reading: Generator[MarkedFrame] | None = None
         self._is_whole = True
-        self._pending: PendingFile | None = None
+        self._save: Callable[[], PendingFile] | None = None
         if save is not None:
             _check_apart(save, target)
-            self._pending = PendingFile(save, overwrite=overwrite, source=info.path)
+            self._save = partial(PendingFile, save, overwrite=overwrite, source=info.path)
+            self._save().discard()  # the proof that it can be written; made anew at the end, lest a kill leave it there
 
     @property
     def count(self) -> int:
@@ -111,20 +113,16 @@ class ShotPlan:
     ) -> None:
         if self._reading is not None:
             self._reading.close()
-        if self._pending is None:
+        if self._save is None or kind is not None:
             return
-        try:
-            if kind is None:
-                self._write(self._pending)
-        finally:
-            self._pending.discard()  # a published file no longer has this name
-
-    def _write(self, pending: PendingFile) -> None:
+        pending = self._save()
         try:
             pending.path.write_text(dump_shots(self._recorder.shots), encoding="utf-8")
-        except OSError as error:
-            raise writing_error(pending.target, error) from error
-        pending.publish()
+            pending.publish()
+        except OSError as failure:
+            raise writing_error(pending.target, failure) from failure
+        finally:
+            pending.discard()  # a published file no longer has this name
 
 
 def _check_apart(save: Path, target: Path) -> None:

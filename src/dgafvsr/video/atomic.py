@@ -1,7 +1,8 @@
 """Results that appear only when they are complete.
 
-A result is made under a hidden name beside its target, on the same disk, and renamed at the end. Making the hidden one
-is also the proof, before any work is done, that the place can be written to.
+A result is made under a hidden name beside its target, on the same disk, and renamed at the end, when its contents are
+on the disk and not only on their way there: a power cut leaves all of it or nothing. Making the hidden one is also the
+proof, before any work is done, that the place can be written to.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from pathlib import Path
 
 from dgafvsr.errors import DGAFVSRError, OutputError, ResourceError
 
-__all__ = ["PendingFile", "PendingFolder", "writing_error"]
+__all__ = ["PendingFile", "PendingFolder", "flush_folder", "writing_error"]
 
 
 def writing_error(target: Path, error: OSError) -> DGAFVSRError:
@@ -30,6 +31,24 @@ def writing_error(target: Path, error: OSError) -> DGAFVSRError:
     return OutputError(
         f"{target} cannot be written", got=error.strerror or str(error), remedy="choose another place for the output"
     )
+
+
+def flush_folder(folder: Path) -> None:
+    """Put the names in a folder on disk, where the system can."""
+    if hasattr(os, "O_DIRECTORY"):
+        _flush(folder, os.O_RDONLY | os.O_DIRECTORY)
+
+
+def _flush_file(file: Path) -> None:
+    _flush(file, os.O_RDWR)  # Windows flushes only what is open for writing
+
+
+def _flush(path: Path, flags: int) -> None:
+    opened = os.open(path, flags)
+    try:
+        os.fsync(opened)
+    finally:
+        os.close(opened)
 
 
 def _hidden_name(target: Path) -> Path:
@@ -87,9 +106,9 @@ class PendingFile:
         """
         self._refuse_existing()
         try:
-            with self.path.open("rb+") as file:
-                os.fsync(file.fileno())
+            _flush_file(self.path)
             self.path.replace(self.target)
+            flush_folder(self.target.parent)
         except OSError as error:
             raise writing_error(self.target, error) from error
 
@@ -150,7 +169,7 @@ class PendingFolder:
             )
 
     def publish(self) -> None:
-        """Put the folder under its name; what it replaces goes only after that.
+        """Put the folder under its name, on disk; what it replaces goes only after that.
 
         Raises:
             OutputError: meanwhile something else appeared there, or the system refuses.
@@ -158,6 +177,8 @@ class PendingFolder:
         self._refuse_existing()
         old = _hidden_name(self.target) if self.target.is_dir() else None
         try:
+            for entry in (*self.path.rglob("*"), self.path):
+                (flush_folder if entry.is_dir() else _flush_file)(entry)
             if old is not None:
                 self.target.rename(old)
             try:
@@ -166,6 +187,7 @@ class PendingFolder:
                 if old is not None:
                     old.rename(self.target)
                 raise
+            flush_folder(self.target.parent)
         except OSError as error:
             raise writing_error(self.target, error) from error
         if old is not None:
