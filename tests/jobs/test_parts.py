@@ -141,3 +141,24 @@ def test_stopped_job_of_a_part_goes_on_with_its_sound(tmp_path):
         upscale_file(film, tmp_path / "b.mp4", Nearest(), settings, wants_stop=lambda: next(asked))
     assert upscale_file(film, tmp_path / "b.mp4", Nearest(), settings).frames_resumed > 0
     assert (tmp_path / "b.mp4").read_bytes() == (tmp_path / "whole.mp4").read_bytes()
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [
+        (Fraction(5, 2), "2.5 s"),
+        (Fraction(12345678901, 10**7), "1234.5678901 s"),
+        (Fraction(1, 3), "1/3 s"),
+        (Fraction(1, 10**12), "1/1000000000000 s"),
+        (Fraction(3600), "3600 s"),
+    ],
+)
+def test_text_of_a_place_is_exact(seconds, text):
+    """Jobs are told apart by it."""
+    assert str(Place(seconds=seconds)) == text
+
+
+@pytest.mark.parametrize("text", ["9" * 5000, "9" * 5000 + "f", "0." + "1" * 5000, "9" * 5000 + ":00"])
+def test_numbers_without_end_are_no_places(text):
+    with pytest.raises(UsageError):
+        parse_place(text)

@@ -13,13 +13,16 @@ from dgafvsr.video.frames import Frame, FrameSource, PlacedFrame, SourceInfo
 
 __all__ = ["FilmPart", "Place", "TakenPart", "parse_part", "parse_place"]
 
-TIME = re.compile(r"(?:(?:(\d+):)?(\d+):)?(\d+(?:\.\d+)?)s?", re.ASCII)
-FRAME = re.compile(r"(\d+)f", re.ASCII)
+TIME = re.compile(r"(?:(?:(\d{1,18}):)?(\d{1,18}):)?(\d{1,18}(?:\.\d{1,18})?)s?", re.ASCII)
+FRAME = re.compile(r"(\d{1,18})f", re.ASCII)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Place:
-    """A moment of a film: seconds after its first frame, or a frame number. Exactly one of the two is given."""
+    """A moment of a film: seconds after its first frame, or a frame number. Exactly one of the two is given.
+
+    Its text is exact: jobs are told apart by it.
+    """
 
     seconds: Fraction | None = None
     """After the first frame is shown."""
@@ -36,7 +39,7 @@ class Place:
         return index >= self.frame if self.frame is not None else self.seconds is None or seconds >= self.seconds
 
     def __str__(self) -> str:
-        return f"frame {self.frame}" if self.frame is not None else f"{float(self.seconds or 0):g} s"
+        return f"frame {self.frame}" if self.frame is not None else f"{_exact_text(self.seconds or Fraction(0))} s"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -130,6 +133,12 @@ class TakenPart:
                 self.stop_seconds = placed.frame.pts_seconds
                 return
             yield replace(placed.frame, pts=placed.frame.pts - first.frame.pts)
+
+
+def _exact_text(number: Fraction) -> str:
+    """A decimal number where nine places hold it exactly, else a quotient."""
+    decimal = f"{float(number):.9f}".rstrip("0").rstrip(".")
+    return decimal if Fraction(decimal) == number else str(number)
 
 
 def _about(place: Place, info: SourceInfo) -> int:

@@ -138,3 +138,11 @@ def test_help_does_not_wait_for_torch():
         "sys.exit(code or ('torch' in sys.modules))"
     )
     assert subprocess.run([sys.executable, "-c", check], capture_output=True, timeout=60).returncode == 0
+
+
+def test_name_of_any_bytes_is_shown(tmp_path):
+    name = b"\xff\xfe.mp4"
+    command = [sys.executable, "-m", "dgafvsr.apps.cli.main", "compare", name, name, b"out.mp4"]
+    done = subprocess.run(command, capture_output=True, cwd=tmp_path, env={**os.environ, "PYTHONIOENCODING": "utf-8"})
+    assert done.returncode == 3
+    assert done.stderr == b"error: \\udcff\\udcfe.mp4 does not exist. Remedy: check the path.\n"

@@ -121,6 +121,12 @@ def test_defaults_are_the_settings(pipeline):
         (["--range", "0-1", "--preview", "1"], ["--preview and --range"]),
         (["--on-error", "ignore"], ["ignore", "skip-damaged"]),
         (["--max-pixels", "0"], ["0"]),
+        (["--max-seconds", "nan"], ["nan", "leave --max-seconds out"]),
+        (["--max-seconds", "inf"], ["inf", "leave --max-seconds out"]),
+        (["--scale", "1e999999999"], ["1e999999999", "such as 2, 3 or 2.5"]),  # would fill the memory as a fraction
+        (["--size", "9" * 5000 + "x9"], ["WIDTHxHEIGHT"]),
+        (["--fps", "25/0"], ["25/0", "30000/1001"]),
+        (["--fps", "1.2.3"], ["1.2.3"]),
         (["--fps", "fast"], ["fast", "30000/1001"]),
         (["--fps", "25"], ["has its own frame rate"]),
         (["--flow", "lucas"], ["lucas", "raft_small"]),

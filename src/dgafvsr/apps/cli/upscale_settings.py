@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import re
 from collections.abc import Sequence
 from fractions import Fraction
 from typing import TYPE_CHECKING, Literal, cast
@@ -15,6 +17,10 @@ if TYPE_CHECKING:
     from dgafvsr.video.limits import InputLimits
 
 __all__ = ["encoder_of", "frame_rate_of", "limits_of", "lockstep_of", "part_of", "size_of", "tile_of", "window_of"]
+
+# Bounded: a power of ten could fill the memory, and int refuses thousands of digits.
+NUMBER = re.compile(r"[+-]?[0-9.]{1,32}(/[0-9]{1,32})?")
+SIDES = re.compile(r"([0-9]{1,18})x([0-9]{1,18})")
 
 
 def window_of(text: str) -> int | None:
@@ -45,10 +51,10 @@ def size_of(scale: str | None, size: str | None, width: int | None, height: int 
 
     box = None
     if size is not None:
-        sides = size.lower().split("x")
-        if len(sides) != 2 or not all(side.isascii() and side.isdecimal() for side in sides):
+        sides = SIDES.fullmatch(size.lower())
+        if sides is None:
             raise UsageError("The size is not understood", got=size, expected="WIDTHxHEIGHT, such as 1920x1080")
-        box = (int(sides[0]), int(sides[1]))
+        box = (int(sides[1]), int(sides[2]))
     factor = None if scale is None else _number("scale", scale, "such as 2, 3 or 2.5")
     return OutputSize(scale=factor, box=box, width=width, height=height)
 
@@ -68,6 +74,13 @@ def limits_of(pixels: int | None, frames: int | None, seconds: float | None) -> 
     """The limits of `--max-pixels`, `--max-frames` and `--max-seconds`."""
     from dgafvsr.video.limits import InputLimits
 
+    if seconds is not None and not math.isfinite(seconds):
+        raise UsageError(
+            "The limit on seconds is not a number",
+            got=seconds,
+            expected="seconds, such as 90 or 0.5",
+            remedy="leave --max-seconds out where there is to be no limit",
+        )
     length = None if seconds is None else Fraction(seconds)
     return InputLimits(frames=frames, seconds=length, **({} if pixels is None else {"pixels": pixels}))
 
@@ -89,9 +102,11 @@ def encoder_of(
 
 def _number(name: str, text: str, expected: str) -> Fraction:
     try:
-        return Fraction(text)
+        if NUMBER.fullmatch(text.strip()) is not None:
+            return Fraction(text)
     except (ValueError, ZeroDivisionError):
-        raise UsageError(f"The {name} is not a number", got=text, expected=expected) from None
+        pass  # such as 1.2.3 or 25/0
+    raise UsageError(f"The {name} is not a number", got=text, expected=expected)
 
 
 def _whole(name: str, text: str) -> int:
