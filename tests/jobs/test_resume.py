@@ -6,13 +6,15 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+import torch
 
 from dgafvsr.errors import DGAFVSRError, InputError, InterruptionError, ModelError, OutputError, UsageError
-from dgafvsr.jobs.job_folder import JobFolder
+from dgafvsr.jobs.job_folder import JobFolder, is_unfinished, job_folder_of
 from dgafvsr.jobs.settings import JobSettings, UpscaleSettings
 from dgafvsr.jobs.sizes import OutputSize
 from dgafvsr.jobs.upscale import upscale_file
 from dgafvsr.sampling.windows import plan_windows
+from dgafvsr.video.atomic import PendingFolder
 from dgafvsr.video.codecs import EncoderSettings
 from tests.jobs.standins import STEPS, Nearest, Summing, job_of, lossless, pixels_of
 from tests.video.films import listing, pictures, write_film
@@ -142,14 +144,34 @@ def test_damaged_window_is_made_again_with_those_its_state_needs(film, whole, tm
     np.testing.assert_array_equal(pixels_of(tmp_path / "in" / "out"), whole)
 
 
+class Cramped(Summing):
+    """Has memory for whole windows before the third one only; its frames tell how they were sampled."""
+
+    def __call__(self, frames, *, first_frame, window=None, overlap=0, **options):
+        if first_frame >= STARTS[2] and window is None:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        result = super().__call__(frames, first_frame=first_frame, **options)
+        return result if window is None else replace(result, frames=result.frames * np.float32(0.9))
+
+
+def test_damaged_window_is_made_again_with_as_much_memory_as_before(film, tmp_path):
+    whole = pixels_of(upscale_file(film, tmp_path / "whole", Cramped(), SETTINGS).output)
+    job = stopped(film, tmp_path / "out", STARTS[3], upscaler=Cramped)
+    spoil_segment(job, STARTS[0])
+    summary = upscale_file(film, tmp_path / "out", Cramped(), SETTINGS)
+    np.testing.assert_array_equal(pixels_of(tmp_path / "out"), whole)
+    assert sum("going on with windows of" in note for note in summary.warnings) == 1
+
+
 def test_damaged_state_costs_the_shot_and_nothing_else(film, whole, tmp_path):
     job = stopped(film, tmp_path / "out", STARTS[2])
     state = next((job / "windows").glob("*.safetensors"))
     state.write_bytes(state.read_bytes()[:-1])
-    upscaler = Summing()
-    summary = upscale_file(film, tmp_path / "out", upscaler, SETTINGS)
+    upscaler, told = Summing(), []
+    summary = upscale_file(film, tmp_path / "out", upscaler, SETTINGS, told.append)
     assert [call[0] for call in upscaler.calls] == STARTS
-    assert any("state of the last window is damaged" in note for note in summary.warnings)
+    (note,) = [each for each in summary.warnings if "state of the last window is damaged" in each]
+    assert note in next(each for each in told if each.work_done).notes  # said while there is still time to stop
     np.testing.assert_array_equal(pixels_of(tmp_path / "out"), whole)
 
 
@@ -281,14 +303,50 @@ def test_lost_manifest_is_no_silent_start_from_nothing(film, tmp_path):
     assert job.is_dir()
 
 
-def test_leftovers_of_a_completed_job_go(film, tmp_path):
-    job = stopped(film, tmp_path / "out")
-    (job / "complete").touch()  # as if the run had been killed between the last rename and the last removal
-    (tmp_path / "out").mkdir()
-    (tmp_path / "out" / "0.png").touch()
+def test_leftovers_of_a_completed_job_go(film, tmp_path, monkeypatch):
+    """As if the run had been killed between the renaming of the output and the removal of the job."""
+
+    def kill(job):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr(JobFolder, "complete", kill)
+        with pytest.raises(KeyboardInterrupt):
+            upscale_file(film, tmp_path / "out", Summing(), SETTINGS)
+    job = job_folder_of(tmp_path / "out")
+    assert job.is_dir()
+    assert not is_unfinished(job)
     with pytest.raises(OutputError, match="exists"):
         upscale_file(film, tmp_path / "out", Summing(), SETTINGS)
     assert sorted(listing(tmp_path)) == ["in", "out"]
+
+
+@pytest.mark.parametrize("there", [{"hidden"}, {"hidden", "out"}, set()])
+def test_job_that_was_killed_before_its_output_had_its_name_goes_on(film, tmp_path, there):
+    job = stopped(film, tmp_path / "out")
+    hidden = job / "output.partial"
+    (job / "naming").write_text(json.dumps([str(hidden), str(tmp_path / "out")]))
+    for name in there:
+        (hidden if name == "hidden" else tmp_path / name).mkdir()
+    assert is_unfinished(job)
+    summary = upscale_file(film, tmp_path / "out", Summing(), SETTINGS)
+    assert summary.frames_resumed > 0
+
+
+def test_output_that_cannot_get_its_name_leaves_the_job_unfinished(film, tmp_path, monkeypatch):
+    publish = PendingFolder.publish
+
+    def refuse(pending):
+        if pending.target == tmp_path / "out":
+            raise OutputError("no")
+        publish(pending)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(PendingFolder, "publish", refuse)
+        with pytest.raises(OutputError):
+            upscale_file(film, tmp_path / "out", Summing(), SETTINGS)
+    assert is_unfinished(job_folder_of(tmp_path / "out"))
+    assert upscale_file(film, tmp_path / "out", Summing(), SETTINGS).frames_resumed > 0
 
 
 def test_error_of_a_job_says_how_to_go_on(film, tmp_path):

@@ -31,6 +31,9 @@ class Shelf:
     def kept(self, start, **facts):
         return None
 
+    def lost(self, start):
+        return None
+
     def place_for(self, start):
         return start
 

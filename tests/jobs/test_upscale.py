@@ -109,7 +109,7 @@ def test_losses_are_told_before_any_work_and_with_all_progress(tmp_path):
     film = write_film(tmp_path / "a.mkv", pictures(3), sound_seconds=0.1)
     summary = upscale_file(film, tmp_path / "b.webm", Nearest(), None, told.append)
     assert (told[0].work_done, told[0].frames_total) == (0, 3)
-    assert {each.losses for each in told} == {summary.warnings}
+    assert {each.notes for each in told} == {summary.warnings}
     assert summary.warnings == ("audio stream 1 (aac) is left out: webm does not hold aac",)
 
 

@@ -129,13 +129,14 @@ class ClusterStream:
                 self._meter.skipped(sampled=self._plan.visits(sampled), emitted=kept.frames)
                 shot.before, shot.state_sha256 = start, kept.state_sha256
                 continue
+            lost = self._job.lost(start)
             before = self._job.state_path(shot.before) if window.head and shot.before is not None else None
             task = WindowTask(
                 film=self._task,
                 shot_start=shot.start,
                 window=window,
                 begun_from_sha256=begun_from,
-                reduction=shot.reduction,
+                reduction=shot.reduction if lost is None else Reduction(**lost.reduction),
                 place=self._job.place_for(start).absolute(),
                 state_before=None if before is None else before.absolute(),
                 state_after=self._job.state_path(start).absolute(),
@@ -163,6 +164,7 @@ class ClusterStream:
         del self._running[told.order]
         self._meter.worked(self._steps * self._plan.visits(told.record.sampled) - counted)
         self._job.finish(told.record, None)
+        self._meter.noted(told.record.notes)
         self._meter.finished(told.record.frames)
         shot.is_running, shot.before = False, told.record.start
         shot.state_sha256, shot.reduction = told.record.state_sha256, Reduction(**told.record.reduction)

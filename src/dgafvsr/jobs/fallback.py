@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import gc
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, TypeVar
@@ -102,6 +103,15 @@ class FallbackUpscaler:
     def components(self) -> Mapping[str, Any]:
         """The pipeline's networks and what configures them, by name."""
         return self._pipeline.components
+
+    @contextmanager
+    def reduced_to(self, reduction: Reduction) -> Iterator[None]:
+        """For a window that is made again: with what it was made with, because its frames depend on it."""
+        now, self.reduction = self.reduction, reduction
+        try:
+            yield
+        finally:
+            self.reduction = now
 
     def __call__(
         self,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 
 from dgafvsr.sampling.windows import plan_windows
@@ -22,8 +22,9 @@ class UpscaleProgress:
     """Units done, those of earlier runs among them."""
     work_total: int | None
     """Units in all, as good as `frames_total`."""
-    losses: tuple[str, ...] = ()
-    """What the output will not hold, as far as it was known before the work began, one sentence each."""
+    notes: tuple[str, ...] = ()
+    """What there is to say so far, one sentence each: from the beginning what the output will not hold, then what has
+    happened on the way, such as windows made smaller because the memory was full."""
     finishing: bool = False
     """Whether the job was asked to stop and is finishing the frames that are sampled already."""
 
@@ -77,6 +78,12 @@ class Meter:
     def finishing(self) -> None:
         """Say that nothing more is sampled."""
         self._tell(replace(self._progress, finishing=True))
+
+    def noted(self, notes: Iterable[str]) -> None:
+        """Say what has happened."""
+        new = tuple(note for note in notes if note not in self._progress.notes)
+        if new:
+            self._tell(replace(self._progress, notes=(*self._progress.notes, *new)))
 
     def _tell(self, progress: UpscaleProgress) -> None:
         self._progress = progress

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import nullcontext
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
@@ -19,7 +20,7 @@ from safetensors.torch import save
 from dgafvsr.errors import InterruptionError, ModelError
 from dgafvsr.interruption import Wish
 from dgafvsr.jobs.background import WriteBehind, own_stream
-from dgafvsr.jobs.fallback import FallbackResult, FallbackUpscaler, FrugalFrames
+from dgafvsr.jobs.fallback import FallbackResult, FallbackUpscaler, FrugalFrames, Reduction
 from dgafvsr.jobs.job_folder import JobFolder
 from dgafvsr.jobs.manifest import WindowRecord
 from dgafvsr.jobs.memory import return_freed_memory
@@ -186,7 +187,7 @@ class WindowStream:
     ) -> None:
         self._job, self._output, self._plan = job, output, plan
         self._meter, self._wants_stop, self._first_frame = meter, wants_stop, first_frame
-        self._device, self._writer = upscaler.device, WriteBehind(self._store)
+        self._upscaler, self._device, self._writer = upscaler, upscaler.device, WriteBehind(self._store)
         self._sampler = WindowSampler(upscaler, settings, plan=plan, first_frame=first_frame, on_event=self._worked)
 
     def run(self, shots: Iterable[ShotStream]) -> int:
@@ -204,6 +205,7 @@ class WindowStream:
                 for shot in shots:
                     self._meter.entered_shot(shot.start)
                     for sampled in self._sample(shot):
+                        self._meter.noted(sampled.record.notes)
                         writer.put(sampled)  # the one before is on the disk then
                         self._meter.finished(written_behind)
                         written_behind = sampled.record.frames
@@ -230,9 +232,11 @@ class WindowStream:
                 continue
             if window.head and state is None:
                 state = self._job.state_before(start)
-            sampled = self._sampler.sample(
-                held, window, shot_start=shot.start, state=state, begun_from_sha256=begun_from
-            )
+            lost = self._job.lost(start)
+            with nullcontext() if lost is None else self._upscaler.reduced_to(Reduction(**lost.reduction)):
+                sampled = self._sampler.sample(
+                    held, window, shot_start=shot.start, state=state, begun_from_sha256=begun_from
+                )
             state, state_sha256 = sampled.left, sampled.record.state_sha256
             yield sampled
 

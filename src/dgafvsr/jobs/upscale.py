@@ -226,7 +226,7 @@ class _Run:
             frames_total=info.expected_frames if part is None else part.expected_frames(info),
             work_done=0,
             work_total=None,
-            losses=(*self._output.notes, *foreseen_losses(self._output.info, self._output.encoding)),
+            notes=(*self._output.notes, *foreseen_losses(self._output.info, self._output.encoding)),
         )
         if self._listener is not None:
             self._listener(begin)
@@ -246,6 +246,7 @@ class _Run:
             overlap=self.plan.overlap,
             listener=self._listener,
         )
+        meter.noted(self.notes)
         finished = self._job.finished
         # The frames depend on it: a job that had to do with less goes on with less.
         reduction = Reduction(**finished[-1].reduction) if finished else None

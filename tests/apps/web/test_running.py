@@ -47,7 +47,7 @@ def test_losses_are_told_while_the_job_runs(tmp_path):
         told = []
         JobRunner(shop.store, lambda: shop.pipeline, shop.settings.limits)(replace(job, output=None), told.append, bool)
     lost = ("audio stream 1 (aac) is left out: webm does not hold aac",)
-    assert {each.losses for each in told if each.phase in ("Upscaling", "Finishing")} == {job.warnings} == {lost}
+    assert {each.notes for each in told if each.phase in ("Upscaling", "Finishing")} == {job.warnings} == {lost}
 
 
 def test_part_is_compared_with_the_same_part_of_the_source(tmp_path):

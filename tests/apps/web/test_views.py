@@ -31,7 +31,7 @@ def test_progress_is_said_in_words():
 
 def test_losses_are_shown_while_the_job_runs():
     running = replace(JOB, state="running", warnings=())
-    html = views.job_view(running, JobProgress(phase="Upscaling", losses=("no <sound>",)))
+    html = views.job_view(running, JobProgress(phase="Upscaling", notes=("no <sound>",)))
     assert '<ul class="notes"><li>no &lt;sound&gt;</li></ul>' in html
     assert "notes" not in views.job_view(running, JobProgress(phase="Upscaling"))
 

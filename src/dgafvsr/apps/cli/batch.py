@@ -285,7 +285,7 @@ def _run(
     def hear(event: BatchEvent) -> None:
         view(event)
         if event.progress is not None:
-            notes.say(event.progress.losses, about=str(shown_path(event.file.source)))
+            notes.say(event.progress.notes, about=str(shown_path(event.file.source)))
         if event.report is not None:
             batch_json.write_results(output, facts_of(event.report))
         if debug and event.result is not None and event.result.error is not None:

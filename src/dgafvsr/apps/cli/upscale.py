@@ -171,7 +171,7 @@ def upscale(
     with UpscaleBar("upscaling") as bar, stop_on_signals() as wants_stop:
 
         def hear(progress: UpscaleProgress) -> None:
-            notes.say(progress.losses)
+            notes.say(progress.notes)
             bar(progress)
 
         summary = upscale_file(source, target, upscaler, settings, hear, wants_stop=wants_stop)

@@ -28,8 +28,8 @@ class JobProgress:
     """Frames in all, as far as known."""
     seconds_left: float | None = None
     """Forecast, None while there is none."""
-    losses: tuple[str, ...] = ()
-    """What the result will not hold, one sentence each."""
+    notes: tuple[str, ...] = ()
+    """What there is to say so far, one sentence each."""
 
 
 class Eta:

@@ -69,7 +69,7 @@ class JobRunner:
         eta, plain = Eta(), self._store.folder.plain
 
         def hear(progress: UpscaleProgress) -> None:
-            tell(replace(eta(progress), losses=tuple(map(plain, progress.losses))))
+            tell(replace(eta(progress), notes=tuple(map(plain, progress.notes))))
 
         name = output_name(job, film)
         summary = upscale_file(

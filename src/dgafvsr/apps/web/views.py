@@ -59,7 +59,7 @@ def job_view(job: Job | None, progress: JobProgress | None) -> str:
     chosen = f'<div class="chosen">{escape(range_text(job))}, x{job.options.scale}, {escape(job.options.quality)}</div>'
     state = f'<span class="state {job.state}">{STATES[job.state]}</span>'
     if job.active and progress is not None:
-        body, notes = _bar(progress), progress.losses
+        body, notes = _bar(progress), progress.notes
     else:
         body, notes = notice(job.message, bad=job.state == "failed"), job.warnings
     return (
