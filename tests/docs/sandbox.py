@@ -199,6 +199,7 @@ SMALL = {
     "perceptual_weight": 0.0,
     "precision": "no",
     "side": 32,
+    "statistics_weight": 0.0,
     "steps": 2,
     "width": 8,
 }

@@ -30,7 +30,8 @@ from dgafvsr.training.trainer import TrainOptions, train
 
 CUDA = torch.device("cuda:1")
 SHORT = dataclasses.replace(CONFIG, steps=1, batch_size=2, checkpoint_every=1, validate_every=1, precision="bf16")
-PICTURE = {"perceptual_weight": 1.0, "perceptual_side": 24, "lattice_weight": 0.5, "adversarial_weight": 0.1}
+TERMS = ("perceptual", "lattice", "period", "statistics", "adversarial")
+PICTURE = {"perceptual_side": 24, **{f"{term}_weight": 0.5 for term in TERMS}}
 
 
 @pytest.fixture(autouse=True)

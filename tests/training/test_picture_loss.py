@@ -73,11 +73,17 @@ CONFIG = TrainerConfig(steps=4, batch_size=2, learning_rate=1e-2, checkpoint_eve
 
 
 def test_terms_count_with_their_weights() -> None:
-    weights = SamplerLoss(perceptual_weight=2.0, grid_weight=3.0, adversarial_weight=0.5, perceptual_side=16)
+    counted = {"grid": 3.0, "lattice": 0.6, "period": 0.7, "perceptual": 2.0, "statistics": 0.4, "adversarial": 0.5}
+    weights = SamplerLoss(perceptual_side=16, **{f"{name}_weight": value for name, value in counted.items()})
     loss = PictureLoss(weights).eval()
-    output, target = torch.rand(2, 3, 32, 32) * 2 - 1, torch.rand(2, 3, 32, 32) * 2 - 1
+    output, target = torch.rand(2, 3, 40, 40) * 2 - 1, torch.rand(2, 3, 40, 40) * 2 - 1
     found = loss(output, target, Draws(0, [0, 1]))
-    expected = found["l1"] + 3 * found["grid"] + 2 * found["lpips"] + 0.5 * found["texture"] + 0.05 * found["critic"]
+    told = {"perceptual": "lpips", "adversarial": "texture"}
+    expected = found["l1"] + 0.05 * found["critic"]
+    for name, weight in counted.items():
+        term = found[told.get(name, name)]
+        assert term != 0
+        expected = expected + weight * term
     torch.testing.assert_close(found["loss"], expected)
 
 

@@ -17,10 +17,13 @@ from dgafvsr.errors import UsageError
 from dgafvsr.models.autoencoder import FACTOR
 from dgafvsr.training.draws import Draws
 
-__all__ = ["PerceptualLoss", "grid_loss", "lattice_loss", "random_windows"]
+__all__ = ["PerceptualLoss", "grid_loss", "lattice_loss", "period_loss", "random_windows", "statistics_loss"]
 
 _LIVELY = 0.01
 """Mean difference of neighbouring pixels, of a range of 2, below which a lattice is too faint to count fully."""
+
+_FAINT = 1e-6
+"""Squared feature below which two channels count as alike; DISTS's constant."""
 
 
 class PerceptualLoss(nn.Module):
@@ -58,6 +61,38 @@ class PerceptualLoss(nn.Module):
             for head, one, other in zip(self.net.lins, first, second, strict=True)
         ]
         return torch.stack(layers).sum()
+
+
+def statistics_loss(output: Sequence[Tensor], target: Sequence[Tensor]) -> Tensor:
+    """How much the statistics of feature maps differ: a scalar, 0 for the same maps and at most 2.
+
+    After DISTS (Ding et al., "Image Quality Assessment: Unifying Structure and Texture Similarity", TPAMI 2020), here
+    with equal weights: means, and variances and covariances, of each channel over the whole window are compared as SSIM
+    compares them. The mean of a rectified feature tells how much of a texture there is, wherever it lies, so half of
+    this does not ask for the softness that is the mean of all possible textures; and unlike a critic it stays the same.
+
+    Args:
+        output: feature maps, N C H W each, of any number of layers.
+        target: those of the truth.
+    """
+    layers = []
+    for one, other in zip(output, target, strict=True):
+        x, y = one.float().flatten(2), other.float().flatten(2)
+        x_mean, y_mean = x.mean(dim=2, keepdim=True), y.mean(dim=2, keepdim=True)
+        x_spread, y_spread = x - x_mean, y - y_mean
+        brightness = _similarity(x_mean * y_mean, x_mean.square(), y_mean.square())
+        structure = _similarity(
+            *(
+                (first * second).mean(dim=2, keepdim=True)
+                for first, second in ((x_spread, y_spread), (x_spread, x_spread), (y_spread, y_spread))
+            )
+        )
+        layers.append(1 - (brightness.mean() + structure.mean()) / 2)
+    return torch.stack(layers).mean()
+
+
+def _similarity(both: Tensor, first: Tensor, second: Tensor) -> Tensor:
+    return (2 * both + _FAINT) / (first + second + _FAINT)
 
 
 def grid_loss(output: Tensor, target: Tensor, *, cells: int = 8) -> Tensor:
@@ -105,6 +140,44 @@ def _lattice(picture: Tensor, cells: int) -> Tensor:
         mean = lively.mean(dim=1, keepdim=True)
         parts.append(((lively - mean).abs() / (mean + _LIVELY)).mean(dim=1))
     return torch.stack(parts, dim=1)
+
+
+def period_loss(output: Tensor, target: Tensor, *, cells: int = 8) -> Tensor:
+    """How much a picture's texture repeats from cell to cell, beyond the target: a scalar, 0 for none.
+
+    Dots that stand in every second cell or so, whose place in the cell and sign change, pass `grid_loss` and
+    `lattice_loss`; and LPIPS likes them for grass. What gives them away is the autocorrelation of the differences of
+    neighbouring pixels: it falls smoothly with distance in natural texture, and has a bump at the side of a cell here.
+
+    Args:
+        output: N 3 4h 4w in [-1, 1], h and w at least 2.
+        target: N 3 4h 4w in [-1, 1].
+        cells: side in cells of the places that are compared one by one; smaller pictures are one place.
+    """
+    return F.relu(_bump(output, cells) - _bump(target, cells)).mean()
+
+
+def _bump(picture: Tensor, cells: int) -> Tensor:
+    """Autocorrelation at the distance of a cell beyond the mean of the two beside it, N 2 h' w': in rows, in columns.
+
+    The loss compares place by place, so both directions are cut to the same size.
+    """
+    luma = picture.float().mean(dim=1, keepdim=True)
+    parts = []
+    for axis in (3, 2):
+        change = luma.diff(dim=axis)
+        count = change.shape[axis] - FACTOR - 1
+        here = change.narrow(axis, 0, count)
+        around = [_local_mean(here * change.narrow(axis, FACTOR + offset, count), cells) for offset in (-1, 0, 1)]
+        energy = _local_mean(here.square(), cells)
+        parts.append((around[1] - (around[0] + around[2]) / 2) / (energy + _LIVELY**2))
+    height, width = (min(part.shape[axis] for part in parts) for axis in (2, 3))
+    return torch.cat([part[:, :, :height, :width] for part in parts], dim=1)
+
+
+def _local_mean(values: Tensor, cells: int) -> Tensor:
+    side = [min(FACTOR * cells, extent) for extent in values.shape[-2:]]
+    return F.avg_pool2d(values, side, stride=FACTOR * max(1, cells // 2))
 
 
 def random_windows(*pictures: Tensor, side: int, draws: Draws) -> tuple[Tensor, ...]:

@@ -1,6 +1,7 @@
 """What is asked of a picture that the sampler has made: near the truth, alike, without a grid, and real-looking.
 
-    L = |y' - y|_1 + w_g grid(y', y) + w_l lattice(y', y) + w_p LPIPS-VGG(y', y) + w_a texture(y')
+    L = |y' - y|_1 + w_g grid(y', y) + w_l lattice(y', y) + w_r period(y', y)
+        + w_p LPIPS-VGG(y', y) + w_s statistics(y', y) + w_a texture(y')
 
 The finishing stages use it: D_U's on single pictures, G_U's on the last frame of a sequence, the decoder's on all.
 """
@@ -16,7 +17,14 @@ from torch.nn import functional as F
 from dgafvsr.errors import UsageError
 from dgafvsr.training.adversarial import Critic
 from dgafvsr.training.draws import Draws
-from dgafvsr.training.perceptual import PerceptualLoss, grid_loss, lattice_loss, random_windows
+from dgafvsr.training.perceptual import (
+    PerceptualLoss,
+    grid_loss,
+    lattice_loss,
+    period_loss,
+    random_windows,
+    statistics_loss,
+)
 
 __all__ = ["PictureLoss", "SamplerLoss", "check_weights"]
 
@@ -43,8 +51,14 @@ class SamplerLoss:
     lattice_weight: float = 0.0
     """Weight of `lattice_loss`; 0 leaves it out."""
 
+    period_weight: float = 0.0
+    """Weight of `period_loss`; 0 leaves it out."""
+
+    statistics_weight: float = 0.0
+    """Weight of `statistics_loss`, on the features of LPIPS; 0 leaves it out."""
+
     adversarial_weight: float = 0.0
-    """Weight of the critic's texture loss; 0 trains no critic. Without this and LPIPS, no VGG is needed."""
+    """Weight of the critic's texture loss; 0 trains no critic. Without these three no VGG is needed."""
 
     gradient_steps: int | None = None
     """Gradients flow through this many last sampler steps; None is all."""
@@ -88,23 +102,29 @@ class PictureLoss(nn.Module):
     def __init__(self, weights: SamplerLoss) -> None:
         super().__init__()
         self.weights = weights
-        looks = weights.perceptual_weight > 0 or weights.adversarial_weight > 0
+        looks = max(weights.perceptual_weight, weights.statistics_weight, weights.adversarial_weight) > 0
         self.perceptual = PerceptualLoss() if looks else None
         self.critic = Critic() if weights.adversarial_weight > 0 else None
 
     def forward(self, output: Tensor, target: Tensor, draws: Draws) -> dict[str, Tensor]:
-        """Losses of N 3 4h 4w pictures in [-1, 1] -> loss, l1, grid and, where they count, lpips, texture, critic."""
+        """Losses of N 3 4h 4w pictures in [-1, 1] -> loss and, where they count, its terms and the critic's own."""
         weights = self.weights
         losses = {"l1": F.l1_loss(output, target), "grid": grid_loss(output, target)}
         total = losses["l1"] + weights.grid_weight * losses["grid"]
         if weights.lattice_weight > 0:
             losses["lattice"] = lattice_loss(output, target)
             total = total + weights.lattice_weight * losses["lattice"]
+        if weights.period_weight > 0:
+            losses["period"] = period_loss(output, target)
+            total = total + weights.period_weight * losses["period"]
         if self.perceptual is not None:
             made, real = random_windows(output, target, side=weights.perceptual_side, draws=draws)
             made_features, real_features = self.perceptual.features(made), self.perceptual.features(real)
             losses["lpips"] = self.perceptual.distance(made_features, real_features)
             total = total + weights.perceptual_weight * losses["lpips"]
+            if weights.statistics_weight > 0:
+                losses["statistics"] = statistics_loss(made_features, real_features)
+                total = total + weights.statistics_weight * losses["statistics"]
             if self.critic is not None:
                 terms = self.critic.terms(made_features, real_features)
                 losses |= {"texture": terms.texture, "critic": terms.critic}
