@@ -9,11 +9,13 @@ from dgafvsr.errors import InputError, OutputError, UsageError
 from dgafvsr.jobs import compare
 from dgafvsr.jobs.compare import CompareSettings, compare_films, lay_out
 from dgafvsr.jobs.contact_sheet import PlaceFinder, draw_sheet
+from dgafvsr.video.atomic import PendingFolder
 from dgafvsr.video.codecs import EncoderSettings
 from dgafvsr.video.limits import InputLimits
 from dgafvsr.video.reader import open_source
 from tests.jobs.standins import enlarged, lossless, pixels_of
 from tests.video.films import HEIGHT, WIDTH, listing, pictures, sound_of, times_of, write_film
+from tests.video.test_deinterlacing import interlaced_film
 
 FRAMES = enlarged(pictures(5))
 TALL, WIDE = 4 * HEIGHT, 4 * WIDTH
@@ -230,10 +232,36 @@ def test_limits_and_damage_are_met_as_elsewhere_and_told_with_the_films_name(tmp
     (folder / "001.png").write_text("no picture")
     with pytest.raises(InputError, match=r"001\.png cannot be read"):
         compare_films(film, folder, tmp_path / "out")
-    settings = CompareSettings(on_error="skip-damaged", deinterlace=True)
-    summary = compare_films(film, folder, tmp_path / "out", settings)
+    summary = compare_films(film, folder, tmp_path / "out", CompareSettings(on_error="skip-damaged"))
     assert summary.frames == 3
-    assert summary.warnings == (
-        f"{folder}: pictures have no fields, nothing is deinterlaced",
-        f"{folder}: 001.png cannot be read and is left out",
-    )
+    assert summary.warnings == (f"{folder}: 001.png cannot be read and is left out",)
+
+
+def test_film_with_a_name_of_one_letter_is_named(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (write_pictures(tmp_path / "a", FRAMES[:3]) / "001.png").write_text("no picture")
+    summary = compare_films("a", "a", "out", CompareSettings(on_error="skip-damaged"))
+    assert summary.warnings == ("a: 001.png cannot be read and is left out",)
+
+
+def test_only_interlaced_films_are_deinterlaced(tmp_path):
+    film = interlaced_film(tmp_path / "a.mp4")
+    with open_source(film, deinterlace=True) as source:
+        whole = np.stack([frame.pixels for frame in source])
+    made = lossless(tmp_path / "b.mkv", whole)
+    with pytest.raises(InputError, match="interlaced"):
+        compare_films(film, made, tmp_path / "out")
+    summary = compare_films(film, made, tmp_path / "out", CompareSettings(deinterlace=True, labels=("", "")))
+    left, right = np.split(pixels_of(summary.output), 2, axis=2)
+    np.testing.assert_array_equal(left, right)
+
+
+def test_video_that_cannot_get_its_name_leaves_no_sheet(films, tmp_path, monkeypatch):
+    def refuse(pending):
+        raise OutputError("no")
+
+    before = listing(tmp_path)
+    monkeypatch.setattr(PendingFolder, "publish", refuse)
+    with pytest.raises(OutputError):
+        compare_films(*films, tmp_path / "out", CompareSettings(sheet=tmp_path / "s.png"))
+    assert listing(tmp_path) == before

@@ -1,4 +1,7 @@
+import errno
 import os
+import stat
+from contextlib import nullcontext
 
 import pytest
 
@@ -32,6 +35,21 @@ def test_everything_is_on_disk_before_it_has_its_name(tmp_path, monkeypatch, kin
     monkeypatch.setattr(os, "fsync", recorded)
     pending.publish()
     assert set(flushed) == wanted
+
+
+@pytest.mark.parametrize(("code", "stops"), [(errno.EINVAL, False), (errno.EACCES, False), (errno.EIO, True)])
+def test_disk_that_cannot_flush_folders_is_no_failure(tmp_path, monkeypatch, code, stops):
+    pending, fsync = PendingFile(tmp_path / "a.mp4"), os.fsync
+
+    def refuse_folders(opened):
+        if stat.S_ISDIR(os.fstat(opened).st_mode):
+            raise OSError(code, "no")
+        fsync(opened)
+
+    monkeypatch.setattr(os, "fsync", refuse_folders)
+    with pytest.raises(OutputError, match="cannot be written") if stops else nullcontext():
+        pending.publish()
+    assert list(listing(tmp_path)) == ["a.mp4"]
 
 
 def test_discarding_leaves_nothing(tmp_path):

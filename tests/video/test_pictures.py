@@ -1,7 +1,7 @@
 import cv2
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, TiffImagePlugin, TiffTags
 
 from dgafvsr.errors import InputError
 from dgafvsr.video.limits import InputLimits
@@ -54,6 +54,17 @@ def test_damaged_deep_picture_is_named(tmp_path, kind):
     file.write_bytes(file.read_bytes()[: file.stat().st_size // 2])
     with pytest.raises(InputError, match=rf"a\.{kind} cannot be read as a picture"):
         read_picture(file)
+
+
+def test_turned_picture_with_damaged_exif_is_named(tmp_path):
+    tags = TiffImagePlugin.ImageFileDirectory_v2()
+    tags.tagtype[256] = TiffTags.DOUBLE  # the width, which is a whole number
+    tags[256], tags[274] = 1.5, 6
+    exif = b"Exif\0\0II*\0\x08\0\0\0" + tags.tobytes(8)
+    Image.fromarray(pictures(1)[0]).save(tmp_path / "a.jpg", exif=exif)
+    assert read_facts(tmp_path / "a.jpg").height == 48
+    with pytest.raises(UnreadablePictureError, match=r"a\.jpg cannot be read as a picture"):
+        read_picture(tmp_path / "a.jpg")
 
 
 def test_our_limit_holds_in_place_of_pillows(tmp_path, monkeypatch):

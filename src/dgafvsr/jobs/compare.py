@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
+from functools import partial
 from itertools import zip_longest
 from pathlib import Path
 from typing import Literal, get_args
@@ -28,7 +29,7 @@ from dgafvsr.video.color import at_depth
 from dgafvsr.video.decoding import OnError
 from dgafvsr.video.frames import Frame, FrameSource, SourceInfo
 from dgafvsr.video.limits import InputLimits
-from dgafvsr.video.reader import open_source
+from dgafvsr.video.reader import InterlacedError, open_source
 from dgafvsr.video.upright import upright_info, upright_picture
 from dgafvsr.video.writer import open_sink
 
@@ -66,7 +67,8 @@ class CompareSettings:
     limits: InputLimits = field(default_factory=InputLimits)
     """What input is refused as too large."""
     deinterlace: bool = False
-    """Whether one picture is made of the two fields of each picture of an interlaced film, which is refused else."""
+    """Whether one picture is made of the two fields of each picture of an interlaced film, which is refused else. Other
+    films are left as they are."""
     on_error: OnError = "stop"
     """What damage in the middle of a film does: stop with an error, or skip the damaged frames with a warning."""
 
@@ -140,7 +142,9 @@ def compare_films(
             if comparison.notes:
                 sink.end_early()
             if sheet is not None:
-                comparison.write_sheet(sheet)
+                comparison.save_sheet(sheet)
+        if sheet is not None:
+            sheet.publish()
         return CompareSummary(
             output=Path(target),
             frames=sink.frames_written,
@@ -189,8 +193,8 @@ class _Comparison:
                 return
             yield frames
 
-    def write_sheet(self, sheet: PendingFile) -> None:
-        """Put the contact sheet under its name.
+    def save_sheet(self, sheet: PendingFile) -> None:
+        """Write the contact sheet, which has still to get its name.
 
         Raises:
             OutputError: it cannot be written.
@@ -201,7 +205,6 @@ class _Comparison:
             draw_sheet(self._finder.places, labels).save(sheet.path, format="png")
         except OSError as error:
             raise writing_error(sheet.target, error) from error
-        sheet.publish()
 
 
 def lay_out(first: Picture, second: Picture, layout: Layout, labels: tuple[str, str]) -> Picture:
@@ -251,13 +254,20 @@ def _common_size(infos: Sequence[SourceInfo]) -> tuple[int, int]:
 
 
 def _open(path: Path, settings: CompareSettings) -> FrameSource:
-    return open_source(path, limits=settings.limits, deinterlace=settings.deinterlace, on_error=settings.on_error)
+    """The film, deinterlaced only if it is marked as interlaced: the filter softens what has whole pictures."""
+    film = partial(open_source, path, limits=settings.limits, on_error=settings.on_error)
+    try:
+        return film()
+    except InterlacedError:
+        if not settings.deinterlace:
+            raise
+        return film(deinterlace=True)
 
 
 def _told_by(films: Sequence[FrameSource]) -> tuple[str, ...]:
     """What the films' readers warn of, each with the film that it is about."""
     notes = ((str(film.info.path), note) for film in films for note in film.warnings)
-    return tuple(dict.fromkeys(note if path in note else f"{path}: {note}" for path, note in notes))
+    return tuple(dict.fromkeys(note if note.startswith(f"{path} ") else f"{path}: {note}" for path, note in notes))
 
 
 def _check_apart(output: Path, sources: Sequence[Path]) -> None:

@@ -34,9 +34,14 @@ def writing_error(target: Path, error: OSError) -> DGAFVSRError:
 
 
 def flush_folder(folder: Path) -> None:
-    """Put the names in a folder on disk, where the system can."""
-    if hasattr(os, "O_DIRECTORY"):
+    """Put the names in a folder on disk, where the system can: some disks cannot, and some folders are only written."""
+    if not hasattr(os, "O_DIRECTORY"):
+        return
+    try:
         _flush(folder, os.O_RDONLY | os.O_DIRECTORY)
+    except OSError as error:
+        if error.errno not in (errno.EINVAL, errno.ENOTSUP, errno.EACCES):
+            raise
 
 
 def _flush_file(file: Path) -> None:
@@ -60,7 +65,8 @@ def _check_place(target: Path, source: Path | None) -> None:
         raise OutputError(f"The folder {target.parent} does not exist", remedy="create it first")
     if source is None:
         return
-    resolved, origin = target.resolve(), source.resolve()
+    # unlike resolve() realpath also takes a link that leads in a circle
+    resolved, origin = Path(os.path.realpath(target)), Path(os.path.realpath(source))
     if resolved == origin or (target.exists() and source.exists() and os.path.samefile(target, source)):
         raise OutputError(f"{target} is the input itself", remedy="choose another output")
     if resolved in origin.parents:

@@ -6,6 +6,7 @@ OpenCV.
 
 from __future__ import annotations
 
+import struct
 from dataclasses import dataclass
 from pathlib import Path
 from threading import Lock
@@ -30,7 +31,7 @@ BITS_PER_SAMPLE_TAG = 258
 PNG_LEVEL = 3
 DEFLATE = 8  # TIFF's Adobe deflate; lossless
 # What Pillow raises for damaged files of its many formats.
-PICTURE_ERRORS = (OSError, SyntaxError, ValueError, EOFError, cv2.error, Image.DecompressionBombError)
+PICTURE_ERRORS = (OSError, SyntaxError, ValueError, EOFError, struct.error, cv2.error, Image.DecompressionBombError)
 LIFTING = Lock()
 
 

@@ -31,7 +31,11 @@ from dgafvsr.video.limits import InputLimits
 from dgafvsr.video.probing import describe_tear, open_container, probe, video_stream
 from dgafvsr.video.seeking import find_entries
 
-__all__ = ["VideoReader", "open_source"]
+__all__ = ["InterlacedError", "VideoReader", "open_source"]
+
+
+class InterlacedError(InputError):
+    """A film of two moments in each picture."""
 
 
 def open_source(
@@ -55,6 +59,7 @@ def open_source(
 
     Raises:
         InputError: nothing there, or nothing that can be read as pictures, or more than the limits allow.
+        InterlacedError: the film is interlaced and is not to be deinterlaced.
         UsageError: a frame rate for a video, or an unknown `on_error`.
     """
     path = Path(path)
@@ -87,8 +92,9 @@ class VideoReader:
         on_error: "stop" at damage, or leave "skip-damaged" frames out; the rest keep their times.
 
     Raises:
-        InputError: not a video, without a picture, truncated or damaged, interlaced (unless it is to be deinterlaced),
-            or more than the limits allow. While iterating: the damage, with its time.
+        InputError: not a video, without a picture, truncated or damaged, or more than the limits allow. While
+            iterating: the damage, with its time.
+        InterlacedError: the film is interlaced and is not to be deinterlaced.
         UsageError: `on_error` is unknown.
 
     Example:
@@ -130,7 +136,7 @@ class VideoReader:
         if not info.interlaced:
             return info
         if not self._deinterlace:
-            raise InputError(
+            raise InterlacedError(
                 f"{self._path} is interlaced: each picture holds two moments",
                 expected="whole pictures",
                 remedy="let the two be made one (--deinterlace)",

@@ -3,6 +3,7 @@ from PIL import Image
 
 from dgafvsr.apps.cli.main import run
 from tests.apps.cli import films
+from tests.video.test_deinterlacing import interlaced_film
 
 
 @pytest.fixture
@@ -44,7 +45,13 @@ def test_limits_and_damage_options_reach_the_films(video, tmp_path, capsys):
     assert run(words) == 3
     assert run([*words, "--on-error", "ignore"]) == 2
     capsys.readouterr()
-    assert run([*words, "--on-error", "skip-damaged", "--deinterlace"]) == 0
-    notes = capsys.readouterr().err
-    assert f"note: {folder}: 001.png cannot be read and is left out" in notes
-    assert f"note: {folder}: pictures have no fields" in notes
+    assert run([*words, "--on-error", "skip-damaged"]) == 0
+    assert f"note: {folder}: 001.png cannot be read and is left out" in capsys.readouterr().err
+
+
+def test_interlaced_film_is_compared_on_demand(tmp_path, capsys):
+    film = str(interlaced_film(tmp_path / "in.mp4"))
+    words = ["compare", film, film, str(tmp_path / "out.mp4")]
+    assert run(words) == 3
+    assert "--deinterlace" in capsys.readouterr().err
+    assert run([*words, "--deinterlace"]) == 0
