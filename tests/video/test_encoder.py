@@ -2,6 +2,7 @@
 
 from fractions import Fraction
 
+import av
 import numpy as np
 import pytest
 
@@ -190,3 +191,12 @@ def test_nothing_is_printed(tmp_path, capfd):
     for codec in ("h264", "hevc", "av1", "vp9", "prores", "ffv1"):
         copy(film, tmp_path / f"{codec}.mkv", codec=codec)
     assert capfd.readouterr() == ("", "")
+
+
+def test_hevc_says_nothing_of_the_processor(tmp_path):
+    """x265 notes it in the stream's head, and windows that two machines made could not become one film."""
+    write_film(tmp_path / "a.mkv", pictures(3, 64, 64))
+    copy(tmp_path / "a.mkv", tmp_path / "b.mkv", codec="hevc")
+    with av.open(str(tmp_path / "b.mkv")) as container:
+        assert b"cpuid" not in container.streams.video[0].codec_context.extradata
+    assert b"cpuid" not in (tmp_path / "b.mkv").read_bytes()

@@ -1,9 +1,11 @@
 from fractions import Fraction
+from itertools import pairwise
 
 import av
 import pytest
 
 from dgafvsr.video.codecs import EncoderSettings
+from dgafvsr.video.copy_times import RisingTimes
 from dgafvsr.video.encoding import plan_encoding
 from dgafvsr.video.reader import open_source
 from dgafvsr.video.stream_plan import foreseen_losses
@@ -180,3 +182,56 @@ def test_what_is_lost_is_known_before_the_work_begins(tmp_path, name):
         foreseen = foreseen_losses(reader.info, plan_encoding(tmp_path / name, reader.info))
     assert foreseen == tuple(each for each in sink.warnings if "moved" not in each)
     assert bool(foreseen) == (name != "b.mkv")
+
+
+def joined(tmp_path):
+    """Two recordings of a transport stream, one after the other in one file; the second begins at 0 again."""
+    parts = [
+        write_film(tmp_path / f"{count}.ts", pictures(count), sound_seconds=count / 24, sound_codec="mp2")
+        for count in (48, 30)
+    ]
+    film = tmp_path / "joined.ts"
+    film.write_bytes(b"".join(part.read_bytes() for part in parts))
+    return film, [data for part in parts for _, data in sound_of(part)[0]]
+
+
+@pytest.mark.parametrize("suffix", [".mkv", ".mp4"])
+def test_sound_of_joined_recordings_goes_on(tmp_path, suffix):
+    film, packets = joined(tmp_path)
+    target = tmp_path / f"b{suffix}"
+    with open_source(film, on_error="skip-damaged") as reader, open_sink(target, reader.info) as sink:
+        for frame in reader:
+            sink.write(frame)
+    assert any("audio stream 1 (mp2) jumps back in time (1 x)" in note for note in sink.warnings)
+    (sound,) = sound_of(target)
+    assert [data for _, data in sound] == packets
+    gaps = [float(after - before) for (before, _), (after, _) in pairwise(sound)]
+    assert gaps == pytest.approx([0.024] * len(gaps), abs=0.0021)
+
+
+@pytest.mark.parametrize("suffix", [".mp4", ".webm"])
+def test_text_that_cannot_be_read_is_left_out(tmp_path, suffix):
+    texts = [(0, 100, "Guten Tag"), (120, 200, "UNREADABLE"), (400, 80, "Ende")]
+    film = rich(tmp_path, subtitles=texts)
+    film.write_bytes(film.read_bytes().replace(b"UNREADABLE", b"Gr\xfc\xdfe aus "))  # Latin-1, as of old files
+    sink = copy(film, tmp_path / f"b{suffix}")
+    assert "1 texts of subtitle stream 2 (srt) cannot be read and are left out" in sink.warnings
+    shown = [text for *_, text in texts_of(tmp_path / f"b{suffix}") if text.strip("\0")]
+    assert len(shown) == 2
+
+
+def test_stream_that_the_container_refuses_ends_there_and_not_the_film(tmp_path, monkeypatch):
+    film = write_film(tmp_path / "a.mkv", pictures(12), sound_seconds=0.5)
+    place = RisingTimes.place
+
+    def spoil(times, packet):
+        place(times, packet)
+        if packet.pts and packet.pts * packet.time_base > Fraction(1, 4):
+            packet.pts = packet.dts - 5  # shown before it is decoded
+
+    monkeypatch.setattr(RisingTimes, "place", spoil)
+    sink = copy(film, tmp_path / "b.mp4")
+    (note,) = [note for note in sink.warnings if "refuses what follows" in note]
+    assert note.startswith("audio stream 1 (aac) ends at 0.2")
+    assert len(list(open_source(tmp_path / "b.mp4"))) == 12
+    assert 0 < len(sound_of(tmp_path / "b.mp4")[0]) < len(sound_of(film)[0])

@@ -149,8 +149,15 @@ def _fixed_options(codec: str, hdr: HDRMetadata | None) -> dict[str, str]:
             "x264-params", {"open-gop": "0", "cpu-independent": "1", "mastering-display": display, "cll": levels}
         )
     if codec == "hevc":
-        # log-level first: x265 talks to the error stream of the whole program
-        params = {"log-level": "error", "open-gop": "0", "frame-threads": str(THREADS["hevc"]), "pools": "4"}
+        # log-level first: x265 talks to the error stream of the whole program; info would write the processor into
+        # the stream, and segments of two machines could not become one film
+        params = {
+            "log-level": "error",
+            "info": "0",
+            "open-gop": "0",
+            "frame-threads": str(THREADS["hevc"]),
+            "pools": "4",
+        }
         return _joined("x265-params", {**params, "master-display": display, "max-cll": levels})
     if codec == "av1":
         os.environ.setdefault("SVT_LOG", "1")  # errors only; SVT-AV1 has no other way to be told

@@ -149,7 +149,7 @@ class FilmFile:
         """
         if self._copier is not None:
             self._copier.copy_until(end_seconds)
-            self.warnings += self._copier.cut_notes
+            self.warnings += self._copier.closing_notes
         self._close()
         self._verify(PictureTimes.of_file(self._pending.path))
         self._pending.publish()

@@ -2,21 +2,25 @@
 
 Sound, subtitles, attachments (fonts), chapters, and the metadata of the file and of each stream. Subtitles that are
 text are put into the container's own form of text where it does not hold theirs. What becomes of each stream, and which
-the container cannot hold, is decided by `stream_plan`.
+the container cannot hold, is decided by `stream_plan`. What a stream holds never costs the film, which took hours: a
+text that cannot be read is left out, and a stream that the container refuses ends there; both are said.
 """
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
+import av
 from av.container import InputContainer, OutputContainer
 from av.packet import Packet
 from av.stream import Stream
 from av.video.stream import VideoStream
 
+from dgafvsr.video.copy_times import RisingTimes
 from dgafvsr.video.marks import STEREO_NOTE
 from dgafvsr.video.probing import open_container, video_stream
 from dgafvsr.video.spans import Span, SpanCutter
@@ -36,7 +40,7 @@ WITH_CHAPTERS = frozenset(["matroska", "mov", "mp4", "webm"])
 class StreamCopier:
     """Copies the streams of a file, without its pictures, into an output, in step with the output's pictures.
 
-    It reads the source a second time, beside the decoder, and holds one packet.
+    It reads the source a second time, beside the decoder, and holds one packet. Times that fall back are made to rise.
 
     Args:
         source: the file whose streams are copied.
@@ -64,6 +68,9 @@ class StreamCopier:
         self._span, self._cutter = span, None if span is None else SpanCutter(span, self._kind)
         self._targets: dict[int, Stream] = {}
         self._converted: set[int] = set()
+        self._times: dict[int, RisingTimes] = {}
+        self._unread_texts: Counter[int] = Counter()
+        self._ended: dict[int, Fraction] = {}
         self.warnings: list[str] = []
         _copy_notes(video_stream(self._container, source), pictures)
         for plan in plan_streams(source, self._kind):
@@ -126,9 +133,13 @@ class StreamCopier:
     def _demux(self) -> Iterator[Packet[Stream]]:
         if not self._targets:
             return
+        self._times = {index: RisingTimes(strictly=stream.type == "audio") for index, stream in self._targets.items()}
         wanted = self._container.demux([self._container.streams[index] for index in self._targets])
         packets = (packet for packet in wanted if packet.size and packet.dts is not None)
-        yield from packets if self._cutter is None else self._cutter.cut(packets)
+        for packet in packets if self._cutter is None else self._cutter.cut(packets):
+            if packet.stream_index not in self._ended:
+                self._times[packet.stream_index].place(packet)
+                yield packet
 
     def copy_until(self, seconds: Fraction | None) -> None:
         """Copy the packets up to a time; None copies all that are left.
@@ -139,21 +150,32 @@ class StreamCopier:
         while self._held is not None:
             packet = self._held
             assert packet.dts is not None
-            if seconds is not None and packet.dts * packet.time_base + self._shift > seconds:
+            at = packet.dts * packet.time_base + self._shift
+            if seconds is not None and at > seconds:
                 return
             ready = self._as_own_text(packet) if packet.stream_index in self._converted else packet
             if ready is not None:
-                self._output.mux(self._shifted(ready, packet.stream_index))
+                self._mux(ready, packet.stream_index, at)
             self._held = next(self._packets, None)
+
+    def _mux(self, packet: Packet[Stream], index: int, at: Fraction) -> None:
+        try:
+            self._output.mux(self._shifted(packet, index))
+        except (av.ArgumentError, av.InvalidDataError, ValueError):  # the packet is refused; the file is as it was
+            self._ended[index] = at
 
     def _as_own_text(self, packet: Packet[Stream]) -> Packet[Stream] | None:
         source, target = self._container.streams[packet.stream_index], self._targets[packet.stream_index]
         reader: Any = source.codec_context
         writer: Any = target.codec_context
-        lines = reader.decode2(packet)
-        if lines is None:  # a pause, which MP4 stores as a text without words
+        try:
+            lines = reader.decode2(packet)
+            if lines is None:  # a pause, which MP4 stores as a text without words
+                return None
+            text: Packet[Stream] = writer.encode_subtitle(lines)
+        except (av.FFmpegError, ValueError):  # such as a text that is not UTF-8
+            self._unread_texts[packet.stream_index] += 1
             return None
-        text: Packet[Stream] = writer.encode_subtitle(lines)
         text.time_base, text.pts, text.dts = packet.time_base, packet.pts, packet.pts
         text.duration = packet.duration
         return text
@@ -166,21 +188,33 @@ class StreamCopier:
         return packet
 
     @property
-    def cut_notes(self) -> tuple[str, ...]:
-        """One sentence for each stream that could not be cut where the part begins; complete when all is copied."""
-        if self._cutter is None:
-            return ()
+    def closing_notes(self) -> tuple[str, ...]:
+        """One sentence for each stream that is not quite as it was in the source; complete when all is copied."""
         names = {stream.index: name_of(stream) for stream in self._container.streams}
+        cutter = self._cutter
         late = (
             f"{names[index]} begins {float(seconds):.3f} s after the first frame: {self._kind} cannot begin inside a "
             "packet of sound; .mp4 and .mov can"
-            for index, seconds in self._cutter.late.items()
+            for index, seconds in ({} if cutter is None else cutter.late).items()
         )
         endless = (
             f"{names[index]} does not say how long its subtitles are shown: one from before the part is left out"
-            for index in sorted(self._cutter.endless)
+            for index in sorted(() if cutter is None else cutter.endless)
         )
-        return (*late, *endless)
+        joined = (
+            f"{names[index]} jumps back in time ({times.jumps} x); it goes on at the end of what came before"
+            for index, times in self._times.items()
+            if times.jumps
+        )
+        unread = (
+            f"{count} texts of {names[index]} cannot be read and are left out"
+            for index, count in self._unread_texts.items()
+        )
+        ended = (
+            f"{names[index]} ends at {float(at):.3f} s: {self._kind} refuses what follows"
+            for index, at in self._ended.items()
+        )
+        return (*late, *endless, *joined, *unread, *ended)
 
     def close(self) -> None:
         """Close the source."""
