@@ -129,6 +129,28 @@ def test_a_prompt_is_embedded_and_attended_to(device, execution, dtype):
         assert len(pipe(CLIP[:2], window=1, window_batch=2).frames) == 2
 
 
+def test_times_wait_on_the_device_for_networks_and_on_the_cpu_for_the_scheduler(cuda, monkeypatch):
+    pipe = factories.pipeline().to(cuda)
+    seen = {"networks": [], "scheduler": []}
+    forward, step = type(pipe.unet).forward, type(pipe.scheduler).step
+
+    def predict(network, sample, timestep, *args, **options):
+        seen["networks"].append(timestep)
+        return forward(network, sample, timestep, *args, **options)
+
+    def advance(scheduler, prediction, timestep, *args, **options):
+        seen["scheduler"].append(timestep)
+        return step(scheduler, prediction, timestep, *args, **options)
+
+    monkeypatch.setattr(type(pipe.unet), "forward", predict)
+    monkeypatch.setattr(type(pipe.scheduler), "step", advance)
+    pipe(CLIP, num_inference_steps=2)
+    assert {time.device for time in seen["networks"]} == {cuda}
+    assert {time.device.type for time in seen["scheduler"]} == {"cpu"}
+    assert len({time.data_ptr() for time in seen["networks"]}) == 2  # one a step, whatever the frames
+    assert [int(time) for time in seen["networks"]] == [int(time) for time in seen["scheduler"]]
+
+
 def test_pixel_guidance_with_noise_levels(device):
     unet = factories.denoiser(attention=True, num_class_embeds=20)
     control = ControlNetModel.from_unet(unet, conditioning_embedding_out_channels=(4, 8, 12))

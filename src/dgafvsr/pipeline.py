@@ -25,7 +25,7 @@ from dgafvsr.models.guidance_unet import GuidanceUNet
 from dgafvsr.models.latent_codec import LatentCodec
 from dgafvsr.models.lazy_frames import LazyFrames
 from dgafvsr.models.offload import Offloadable
-from dgafvsr.models.prompt import embed_prompt
+from dgafvsr.models.prompt import KeptEmbedding
 from dgafvsr.sampling.ftcm import FTCM
 from dgafvsr.sampling.inputs import Clip, check_noise_level
 from dgafvsr.sampling.noise import InitialNoise, NoiseSource
@@ -142,6 +142,7 @@ class DGAFVSRPipeline(Offloadable, DiffusionPipeline):
         self.ogwm = OGWM(convention=warp)
         self.flow_estimator: FlowEstimator | None = None
         self.execution = Execution()
+        self._embed_prompt = KeptEmbedding()
 
     @classmethod
     def from_pretrained(  # type: ignore[override]
@@ -362,7 +363,7 @@ class DGAFVSRPipeline(Offloadable, DiffusionPipeline):
     ) -> Sampler:
         prompt = None
         if self.text_encoder is not None:
-            prompt = embed_prompt(self.text_encoder, self.tokenizer).to(self._execution_device)
+            prompt = self._embed_prompt(self.text_encoder, self.tokenizer, self._execution_device)
         return Sampler(
             denoiser=self.unet,
             guidance=guidance,

@@ -1,10 +1,11 @@
 import cv2
+import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
 
 from dgafvsr.errors import InputError, UsageError
-from dgafvsr.flow.dis import DISFlow
+from dgafvsr.flow.dis import DISFlow, _luma
 
 
 def texture(height, width, seed=0):
@@ -52,6 +53,16 @@ def test_values_outside_the_range_are_clamped():
     current, neighbor = texture(80, 90), texture(80, 90, seed=1)
     over = torch.where(current > 0.95, 7.0, current)
     assert torch.equal(DISFlow()(over, neighbor), DISFlow()(torch.where(current > 0.95, 1.0, current), neighbor))
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float32, torch.float64])
+@pytest.mark.parametrize(("height", "width"), [(5, 9), (13, 70), (66, 71)])
+def test_luma_is_that_of_frames_padded_as_bytes(height, width, dtype):
+    frames = (torch.rand(2, 3, height, width, generator=torch.Generator().manual_seed(2)) * 1.2 - 0.1).to(dtype)
+    levels = (frames.clamp(0, 1) * 255).round().to(torch.uint8).permute(0, 2, 3, 1).numpy()
+    missing = [(0, 0), (0, max(64 - height, 0)), (0, max(64 - width, 0)), (0, 0)]
+    expected = [cv2.cvtColor(frame, cv2.COLOR_RGB2GRAY) for frame in np.pad(levels, missing, mode="edge")]
+    np.testing.assert_array_equal(_luma(frames), expected)
 
 
 def test_batch_equals_single_pairs():

@@ -3,7 +3,9 @@ import warnings
 import pytest
 import torch
 from tests import factories
+from tests.pretended_device import PretendedDevice
 
+from dgafvsr.errors import ModelError
 from dgafvsr.models import compiling
 from dgafvsr.models.execution import REFERENCE, Execution
 from dgafvsr.models.latent_codec import LatentCodec
@@ -106,12 +108,94 @@ def test_without_a_compiler_one_line_is_said_and_everything_runs(monkeypatch):
         assert torch.equal(guided_prediction(unet, guidance), expected)
 
 
-def test_compiler_fault_is_one_line(monkeypatch):
-    def broken(function):
-        raise RuntimeError("clang is missing\nand more")
+def broken(*args, **options):
+    raise RuntimeError("the linker is missing\nand more")
 
+
+@pytest.fixture
+def pretended_compiler(monkeypatch):
+    """What was compiled: torch.compile gives the function as it is."""
+    made = []
+
+    def compiled(function, **options):
+        made.append((function.__self__, options))
+        return function
+
+    monkeypatch.setattr(torch, "compile", compiled)
+    monkeypatch.setattr(compiling, "compiler_fault", lambda kind: "no compiler" if kind == "mps" else None)
+    return made
+
+
+@torch.no_grad()
+def test_networks_that_were_moved_are_compiled_anew(pretended_compiler):
+    unet, guidance = networks()
+    expected = guided_prediction(unet, guidance)
+    compiled = Execution(compiled=True, channels_last=False, fused_upsampling=False)
+    with PretendedDevice("cuda:1") as cuda:
+        for place in ("cpu", cuda, cuda, "cpu"):
+            unet.to(place)
+            guidance.to(place)
+            compiled.arrange(unet, guidance)
+            assert unet.compiled_for == guidance.compiled_for == torch.device(place)
+            assert hasattr(unet.compiled, "func") == (place == cuda)  # replays graphs there
+        assert torch.equal(guided_prediction(unet, guidance), expected)
+    assert [each for each, _ in pretended_compiler] == [unet, guidance] * 3
+
+
+@pytest.mark.usefixtures("pretended_compiler")
+def test_networks_that_were_moved_to_where_nothing_can_be_compiled_run_as_written():
+    unet, guidance = networks()
+    Execution(compiled=True).arrange(unet, guidance)
+    with PretendedDevice("mps") as metal:
+        unet.to(metal)
+        with pytest.warns(UserWarning, match="no compiler"):
+            Execution(compiled=True).arrange(unet, guidance)
+        assert unet.compiled is None
+        assert guidance.compiled is not None
+
+
+@torch.no_grad()
+def test_a_network_that_cannot_be_compiled_says_one_line_and_runs(pretended_compiler, monkeypatch):
+    unet, guidance = networks()
+    arranged = Execution(compiled=True, channels_last=False, fused_upsampling=False)
+    expected = guided_prediction(unet, guidance)
+    monkeypatch.setattr(torch, "compile", lambda function, **_: broken if function.__self__ is unet else function)
+    arranged.arrange(unet, guidance)
+    with pytest.warns(UserWarning, match="GuidedUNet cannot be compiled \\(the linker is missing\\)") as said:
+        assert torch.equal(guided_prediction(unet, guidance), expected)
+    assert len(said) == 1
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        arranged.arrange(unet, guidance)
+        assert torch.equal(guided_prediction(unet, guidance), expected)
+    assert unet.compiled is None
+    assert guidance.compiled is not None
+
+
+@pytest.mark.parametrize("error", [torch.OutOfMemoryError("full"), ModelError("does not fit")])
+def test_errors_that_are_not_the_compilers_go_on(error):
+    unet, _ = networks()
+
+    def failing(*args, **options):
+        raise error
+
+    unet.compiled = failing
+    with pytest.raises(type(error)):
+        unet(torch.zeros(1, 7, 8, 8), 3)
+    assert unet.compiled is failing
+
+
+def test_errors_of_the_network_itself_do_not_blame_the_compiler():
+    unet, _ = networks()
+    unet.compiled = broken
+    with pytest.raises(RuntimeError, match="channels"):
+        unet(torch.zeros(1, 5, 8, 8), 3)
+    assert unet.compiled is broken
+
+
+def test_compiler_fault_is_one_line(monkeypatch):
     monkeypatch.setattr(torch, "compile", broken)
-    assert compiling.compiler_fault.__wrapped__("cpu") == "clang is missing"
+    assert compiling.compiler_fault.__wrapped__("cpu") == "the linker is missing"
 
 
 @torch.no_grad()

@@ -8,6 +8,7 @@ from diffusers import AutoencoderKL
 from diffusers.models.attention_processor import AttnProcessor2_0, SlicedAttnProcessor
 from tests import factories
 
+from dgafvsr.errors import ModelError
 from dgafvsr.models.execution import Execution
 from dgafvsr.models.latent_codec import LatentCodec
 
@@ -84,6 +85,17 @@ def test_decoding_with_the_vae_arranged_says_nothing_and_changes_nothing(monkeyp
     Execution(channels_last=False).arrange(vae)
     assert torch.equal(LatentCodec(vae).decode(latents(), LR), expected)
     assert not said
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), -float("inf")])
+@torch.no_grad()
+def test_values_that_clamping_would_hide_are_an_error(value):
+    vae = factories.autoencoder()
+    lr = torch.zeros(2, 3, 22, 26)
+    lr[1, 2, 3, 4] = value
+    with pytest.raises(ModelError, match="not numbers"):
+        LatentCodec(vae).decode_pixels(latents(), lr)
+    assert LatentCodec(vae).decode_pixels(latents(), 100 * torch.ones(2, 3, 22, 26)).max() == 1
 
 
 @pytest.mark.parametrize("tile", [None, 8])

@@ -67,6 +67,6 @@ class DISFlow:
 
 def _luma(frames: Tensor) -> list[npt.NDArray[np.uint8]]:
     """N planes H W of 8-bit BT.601 luma, padded to the smallest size that DIS takes."""
-    rgb = (frames.detach().clamp(0, 1) * 255).round().to(torch.uint8).cpu()
-    padded = pad_frames(rgb.float(), minimum=MINIMUM_SIDE).to(torch.uint8).permute(0, 2, 3, 1).numpy()
-    return [cv2.cvtColor(np.ascontiguousarray(frame), cv2.COLOR_RGB2GRAY) for frame in padded]
+    levels = (frames.detach().clamp(0, 1) * 255).round().float()  # older torch cannot pad bytes
+    rgb = pad_frames(levels, minimum=MINIMUM_SIDE).to(torch.uint8).cpu().permute(0, 2, 3, 1).numpy()
+    return [cv2.cvtColor(np.ascontiguousarray(frame), cv2.COLOR_RGB2GRAY) for frame in rgb]

@@ -16,7 +16,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from dgafvsr.errors import DGAFVSRError
 from dgafvsr.models.offload import is_offloaded, runs_on
+from dgafvsr.models.out_of_memory import is_out_of_memory
 
 __all__ = ["Compilable", "compile_networks", "compiler_fault", "run_uncompiled"]
 
@@ -29,15 +31,32 @@ class Compilable:
 
     Attributes:
         compiled: what is called instead of the network, None for the network as written.
+        compiled_for: the device that it was compiled for, or could not be; None where that has not been tried.
     """
 
     compiled: Callable[..., Any] | None = None
+    compiled_for: torch.device | None = None
 
     def __call__(self, *args: Any, **options: Any) -> Any:
-        """What `forward` gives."""
+        """What `forward` gives.
+
+        Warns with one line, and runs as written from then on, where the compiler fails at it; only the call can tell.
+        """
+        run: Callable[..., Any] = super().__call__  # type: ignore[misc]
         if self.compiled is None or options.get("deep") is not None:  # kept features must outlive a graph's buffers
-            return super().__call__(*args, **options)  # type: ignore[misc]
-        return self.compiled(*args, **options)
+            return run(*args, **options)
+        try:
+            return self.compiled(*args, **options)
+        except DGAFVSRError:
+            raise
+        except Exception as error:  # as in `compiler_fault`
+            if is_out_of_memory(error):
+                raise
+            fault = _line(error)
+        result = run(*args, **options)  # outside of the handler, which holds memory; raises what is not the compiler's
+        warnings.warn(f"{type(self).__name__} cannot be compiled ({fault}); it runs uncompiled", stacklevel=2)
+        self.compiled = None
+        return result
 
 
 def compile_networks(networks: Iterable[Compilable]) -> None:
@@ -46,19 +65,18 @@ def compile_networks(networks: Iterable[Compilable]) -> None:
     Warns with one line and has them run as written where nothing can be compiled.
     """
     given: list[Any] = list(networks)
-    waiting = [network for network in given if network.compiled is None or is_offloaded(network)]
+    waiting = [network for network in given if is_offloaded(network) or network.compiled_for != runs_on(network)]
     if not waiting:
         return
-    device = runs_on(waiting[0])
     moving = any(map(is_offloaded, waiting))
-    fault = "the weights are offloaded" if moving else compiler_fault(device.type)
-    if moving:
-        run_uncompiled(given)
+    run_uncompiled(given if moving else waiting)  # what was compiled for another device cannot run on this one
+    fault = "the weights are offloaded" if moving else compiler_fault(runs_on(waiting[0]).type)
     if fault is not None:
         warnings.warn(f"Nothing can be compiled here ({fault}); the networks run uncompiled", stacklevel=2)
         return
     torch._dynamo.config.recompile_limit = max(torch._dynamo.config.recompile_limit, SIZES)
     for network in waiting:
+        network.compiled_for = device = runs_on(network)
         if device.type == "cuda":
             graphed = torch.compile(network.forward, dynamic=False, mode="reduce-overhead")
             network.compiled = functools.partial(_replay, graphed, device)
@@ -69,7 +87,7 @@ def compile_networks(networks: Iterable[Compilable]) -> None:
 def run_uncompiled(networks: Iterable[Compilable]) -> None:
     """Have the networks run as written again."""
     for network in networks:
-        network.compiled = None
+        network.compiled = network.compiled_for = None
 
 
 @functools.cache
@@ -82,8 +100,12 @@ def compiler_fault(kind: str) -> str | None:
     try:
         torch.compile(double)(torch.ones(2, device=kind))
     except Exception as error:  # noqa: BLE001  compilers, linkers and drivers fail in many ways, all meaning the same
-        return (str(error).strip() or type(error).__name__).splitlines()[0]
+        return _line(error)
     return None
+
+
+def _line(error: Exception) -> str:
+    return (str(error).strip() or type(error).__name__).splitlines()[0]
 
 
 def _replay(graphed: Callable[..., Any], device: torch.device, *args: Any, **options: Any) -> Any:

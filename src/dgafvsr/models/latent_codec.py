@@ -67,16 +67,16 @@ class LatentCodec:
         """Finished frames: N 4 h w and N 3 h w in [-1, 1] -> N 3 4h 4w float32 in [0, 1].
 
         Raises:
-            ModelError: the decoder gave values that are not numbers.
+            ModelError: the decoder gave values that are not numbers, or infinite ones.
         """
-        pixels = from_signed(self.decode(latents, lr))
-        if not torch.isfinite(pixels).all():
+        decoded = self.decode(latents, lr)
+        if not torch.isfinite(decoded).all():  # before the clamp, which makes white or black of what is infinite
             raise ModelError(
                 "The decoder produced values that are not numbers",
-                got=f"{int((~torch.isfinite(pixels)).sum())} of {pixels.numel()} values",
+                got=f"{int((~torch.isfinite(decoded)).sum())} of {decoded.numel()} values",
                 remedy="use dtype float32 or bfloat16, or check the model's weights",
             )
-        return pixels
+        return from_signed(decoded)
 
 
 @contextmanager

@@ -166,17 +166,20 @@ class Sampler:
         tiles = self._tiles(window)
         stepper = Stepper(self.scheduler, frames, steps, self.eta)
         recall = self._recall(len(stepper.timesteps))
+        # The networks' times go to the device once, each in memory of its own, as CUDA graphs want their inputs; the
+        # scheduler reads its own on the CPU, without waiting for the device.
+        times = [time.clone() for time in stepper.timesteps.to(window.latents.device)]
         latents = list((window.latents.float() * stepper.init_noise_sigma).unbind(1))
         x0: Tensor | None = None
         for visit in sweep_order(frames, len(stepper.timesteps), self.turns, recall.guided_steps):
-            timestep = stepper.timesteps[visit.step]
+            timestep, time = stepper.timesteps[visit.step], times[visit.step]
             aligned = None
             if visit.neighbor is not None and self.guidance is not None:
                 if visit.preview:
                     neighbor = latents[visit.neighbor]
                     scaled = stepper.scale(neighbor, timestep, visit.neighbor)
                     look = partial(recall.visit, visit.step, preview=True)
-                    prediction = self._predict(tiles, scaled, window, visit.neighbor, None, timestep, look)
+                    prediction = self._predict(tiles, scaled, window, visit.neighbor, None, time, look)
                     x0 = stepper.preview(prediction, neighbor, timestep, visit.neighbor)
                 assert x0 is not None
                 flow = _flow(window, visit.frame, visit.neighbor)
@@ -184,7 +187,7 @@ class Sampler:
             noisy = latents[visit.frame]
             scaled = stepper.scale(noisy, timestep, visit.frame)
             look = partial(recall.visit, visit.step)
-            prediction = self._predict(tiles, scaled, window, visit.frame, aligned, timestep, look)
+            prediction = self._predict(tiles, scaled, window, visit.frame, aligned, time, look)
             generators = [source.step(visit.step, visit.frame) for source in window.noise] if stepper.draws else None
             latents[visit.frame], x0 = stepper.step(prediction, noisy, timestep, visit.frame, generators)
             if visit.step == len(stepper.timesteps) - 1:
@@ -204,8 +207,8 @@ class Sampler:
     def _tiles(self, window: SamplerInput) -> list[Tile] | None:
         if self.tiling is None:
             return None
-        height, width = window.latents.shape[-2:]
-        return plan_tiles(height, width, self.tiling, stride=2 ** (len(self.denoiser.config.block_out_channels) - 1))
+        stride = 2 ** (len(self.denoiser.config.block_out_channels) - 1)
+        return plan_tiles(window.latents.float(), self.tiling, stride)
 
     def _recall(self, steps: int) -> Recall:
         if self.reuse.features_every > 1 and not isinstance(self.guidance, FTCM | None):

@@ -12,7 +12,7 @@ the whole frame.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
@@ -64,10 +64,17 @@ class Span:
 
 @dataclass(frozen=True, kw_only=True)
 class Tile:
-    """A rectangle of the latent grid."""
+    """A rectangle of the latent grid.
+
+    Attributes:
+        rows: its place from top to bottom.
+        columns: its place from left to right.
+        weights: of each of its pixels, h' w', where its predictions are blended.
+    """
 
     rows: Span
     columns: Span
+    weights: Tensor = field(repr=False)
 
     def crop(self, image: Tensor, scale: int = 1) -> Tensor:
         """The tile's part of N C sH sW, a view."""
@@ -105,10 +112,16 @@ def plan_spans(size: int, tiling: Tiling, stride: int = 1) -> list[Span]:
     ]
 
 
-def plan_tiles(height: int, width: int, tiling: Tiling, stride: int = 1) -> list[Tile]:
-    """The tiles of a latent of that size, row by row; see `plan_spans`."""
-    columns = plan_spans(width, tiling, stride)
-    return [Tile(rows=rows, columns=span) for rows in plan_spans(height, tiling, stride) for span in columns]
+def plan_tiles(latents: Tensor, tiling: Tiling, stride: int = 1) -> list[Tile]:
+    """The tiles of latents ... h w, row by row, with weights of their type and on their device; see `plan_spans`."""
+    down, across = (
+        [(span, span.weights.to(latents)) for span in plan_spans(size, tiling, stride)] for size in latents.shape[-2:]
+    )
+    return [
+        Tile(rows=rows, columns=columns, weights=heights[:, None] * widths)
+        for rows, heights in down
+        for columns, widths in across
+    ]
 
 
 def blend_tiles(predict: Callable[[Tile], Tensor], tiles: list[Tile], like: Tensor) -> Tensor:
@@ -116,15 +129,14 @@ def blend_tiles(predict: Callable[[Tile], Tensor], tiles: list[Tile], like: Tens
 
     Args:
         predict: called once a tile, gives N C h' w'.
-        tiles: of the frame.
+        tiles: of the frame, planned for its type and device.
         like: N C h w, for the shape, type and device of the result.
     """
     if len(tiles) == 1:
         return predict(tiles[0])
     total = torch.zeros_like(like)
     for tile in tiles:
-        rows, columns = (span.weights.to(like) for span in (tile.rows, tile.columns))
-        tile.crop(total).add_(predict(tile) * (rows[:, None] * columns))
+        tile.crop(total).add_(predict(tile) * tile.weights)
     return total
 
 
