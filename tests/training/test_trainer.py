@@ -8,6 +8,7 @@ from dataclasses import replace
 
 import pytest
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import nn
 from toys import CONFIG, ConvolutionStage, Numbers, ToyStage
@@ -124,6 +125,21 @@ def test_a_polite_kill_saves_and_returns(tmp_path):
     assert signal.getsignal(signal.SIGTERM) == before
 
 
+def test_a_kill_of_the_whole_job_leaves_its_workers_at_work(tmp_path):
+    class Killed(Numbers):
+        def __getitem__(self, index):
+            if index == 9:  # of the third step, in the worker
+                os.kill(os.getpid(), signal.SIGTERM)
+                os.kill(os.getppid(), signal.SIGTERM)
+            return super().__getitem__(index)
+
+    stage = ToyStage()
+    stage.data = Killed()
+    _, result = reports_of(tmp_path, stage, replace(CONFIG, workers=1))
+    assert not result.finished
+    assert load_checkpoint(latest_checkpoint(tmp_path)).step == result.step >= 1
+
+
 def test_losses_are_logged_as_json_lines(tmp_path):
     reports, _ = reports_of(tmp_path, ToyStage(), replace(CONFIG, log_every=3))
     lines = [json.loads(line) for line in (tmp_path / "losses.jsonl").read_text().splitlines()]
@@ -186,6 +202,21 @@ def test_a_loss_that_is_no_number_stops_with_its_batch_saved(tmp_path, scale):
     assert torch.equal(torch.randn(3, generator=generator), Draws(0, [6]).normal(3)[0])
 
 
+def test_the_weights_before_a_loss_that_is_no_number_are_kept(tmp_path):
+    class Failing(ToyStage):
+        def forward(self, batch, draws):
+            if torch.equal(batch["x"][0], Numbers()[8]["x"]):  # of the third step
+                self.scale = float("nan")
+            return super().forward(batch, draws)
+
+    stage = Failing()
+    with pytest.raises(ResourceError, match="not finite at step 2"):
+        reports_of(tmp_path, stage, replace(CONFIG, checkpoint_every=100))
+    checkpoint = load_checkpoint(latest_checkpoint(tmp_path))
+    assert checkpoint.step == 2
+    assert torch.equal(stage.trained.weight, checkpoint.group("trained")["weight"])
+
+
 def test_gradients_that_are_no_numbers_stop_too(tmp_path):
     class Steep(ToyStage):
         def forward(self, batch, draws):
@@ -196,7 +227,7 @@ def test_gradients_that_are_no_numbers_stop_too(tmp_path):
         reports_of(tmp_path, Steep())
 
 
-@pytest.mark.parametrize("what", ["disk_usage", "save_file"])
+@pytest.mark.parametrize("what", ["disk_usage", "save_file", "safetensors"])
 def test_a_full_disk_is_told_and_the_old_checkpoint_survives(tmp_path, monkeypatch, what):
     reports_of(tmp_path, ToyStage(), max_minutes=0.0)
     if what == "disk_usage":
@@ -205,6 +236,8 @@ def test_a_full_disk_is_told_and_the_old_checkpoint_survives(tmp_path, monkeypat
 
         def full(tensors, path, metadata):
             path.write_bytes(b"half")
+            if what == "safetensors":
+                raise SafetensorError("Error while serializing: I/O error: No space left on device (os error 28)")
             raise OSError(errno.ENOSPC, "No space left on device")
 
         monkeypatch.setattr(checkpoints, "save_file", full)
@@ -283,5 +316,9 @@ def test_validation_sees_the_average_and_training_goes_on_undisturbed(tmp_path):
     without, _ = reports_of(tmp_path / "b", ToyStage())
     assert [report.losses for report in with_validation] == [report.losses for report in without]
     assert [(step, training) for step, _, training in seen] == [(4, False), (6, False)]
+    options = {"validate": lambda stage, *, step, folder, **_: seen.append(checkpoint_file(folder, step).is_file())}
+    reports_of(tmp_path / "c", ToyStage(), replace(CONFIG, validate_every=3, checkpoint_every=100), **options)
+    assert seen[2:] == [True, True], "it is saved before, for validation takes a while"
+    del seen[2:]
     averages = [load_checkpoint(checkpoint_file(tmp_path / "a", step)).group("average")["weight"] for step in (4, 6)]
     assert all(torch.equal(value, average) for (_, value, _), average in zip(seen, averages, strict=True))

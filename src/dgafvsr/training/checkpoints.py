@@ -41,6 +41,9 @@ __all__ = [
 _MOMENTS = ("exp_avg", "exp_avg_sq", "state1", "state2", "absmax1", "absmax2", "qmap1", "qmap2")
 """State of AdamW, then of its 8-bit version, which bitsandbytes names otherwise."""
 
+FULL = re.compile(r"\b(code:|os error) (28|122)\b")
+"""How safetensors says that the disk, or the user's share of it, is full."""
+
 _NAME = re.compile(r"checkpoint-(\d+)\.safetensors")
 _FIRST_NAME = "checkpoint.safetensors"
 """What the only checkpoint of a run was called before there were several; still read."""
@@ -115,7 +118,7 @@ def _check_space(folder: Path, needed: int) -> None:
 def _saving_error(path: Path, error: OSError | SafetensorError, last: Path | None) -> Exception:
     intact = "none was saved before" if last is None else f"{last.name} is intact"
     full = isinstance(error, OSError) and isinstance(writing_error(path, error), ResourceError)
-    if full or "code: 28" in str(error):  # safetensors passes the system's error on as text
+    if full or FULL.search(str(error)):  # safetensors passes the system's error on as text
         return ResourceError(
             f"the disk is full: the checkpoint {path} was not written; {intact}",
             got=error.strerror if isinstance(error, OSError) else None,

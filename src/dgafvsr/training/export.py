@@ -16,6 +16,7 @@ from typing import Any, TypeVar
 
 import diffusers
 import torch
+from safetensors import SafetensorError
 from torch import nn
 
 from dgafvsr.errors import OutputError, UsageError
@@ -33,6 +34,7 @@ from dgafvsr.training.model_card import ModelCard, read_budget
 from dgafvsr.training.overrides import recipe_from_json
 from dgafvsr.training.own_model import make_denoiser, make_guidance, make_scheduler
 from dgafvsr.training.recipe_types import BaseGuidanceRecipe, DecoderRecipe, DenoiserRecipe, GuidanceRecipe
+from dgafvsr.training.runs import make_readable
 from dgafvsr.training.stage_decoder import grow
 from dgafvsr.training.stage_guidance import GuidanceNetwork
 
@@ -210,7 +212,7 @@ def write_model(folder: Path, model: ModelFolder) -> None:
         (partial / "README.md").write_text(model.card, encoding="utf-8")
         shutil.rmtree(folder, ignore_errors=True)
         partial.rename(folder)
-    except OSError as error:
+    except (OSError, SafetensorError) as error:
         raise OutputError(f"the model cannot be written to {folder}", got=error) from error
 
 
@@ -232,6 +234,7 @@ def _save_half(network: Any, folder: Path) -> None:
     half = type(network).from_config(network.config)
     half.load_state_dict(network.state_dict())
     half.to(torch.float16).save_pretrained(folder, safe_serialization=True)
+    make_readable(folder)
 
 
 def _index(model: ModelFolder, copied: Mapping[str, Any]) -> dict[str, Any]:

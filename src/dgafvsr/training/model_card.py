@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -113,7 +114,7 @@ def _logs(stage: Path) -> list[Path]:
 
 
 def _phase(run: Path, file: Path) -> PhaseBudget:
-    lines = [json.loads(line) for line in file.read_text(encoding="utf-8").splitlines()]
+    lines = list(_whole_lines(file))
     # a run that was cut off repeats the steps since its last checkpoint; only the last report of a step counts
     reports = {line["step"]: line for line in lines}
     seconds, before = 0.0, 0
@@ -141,7 +142,13 @@ def _phase(run: Path, file: Path) -> PhaseBudget:
     )
 
 
+def _whole_lines(file: Path) -> Iterator[dict[str, Any]]:
+    """The documents of a log; a line that a kill or a full disk has cut off is passed over."""
+    for line in file.read_text(encoding="utf-8").splitlines() if file.is_file() else ():
+        with suppress(json.JSONDecodeError):
+            yield json.loads(line)
+
+
 def _last_scores(file: Path) -> tuple[int, dict[str, dict[str, float]]]:
-    lines = file.read_text(encoding="utf-8").splitlines() if file.is_file() else []
-    last: dict[str, Any] = json.loads(lines[-1]) if lines else {"step": 0, "scores": {}}
+    last = [{"step": 0, "scores": {}}, *_whole_lines(file)][-1]
     return last["step"], last["scores"]

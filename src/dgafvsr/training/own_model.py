@@ -211,7 +211,8 @@ def train_decoder(run: Run, recipe: DecoderRecipe, guidance: GuidanceRecipe) -> 
     if result.exists():
         return result
     before = run.load("autoencoder", ResidualAutoencoder)
-    network = grow(before, detail_blocks=recipe.detail_blocks, fine_width=recipe.fine_width)
+    with seeded(recipe.trainer.seed):
+        network = grow(before, detail_blocks=recipe.detail_blocks, fine_width=recipe.fine_width)
     around = _surroundings(guidance, run.load("denoiser", GuidedUNet), network)
     guide = load_guidance(run.output / "guidance" / "result")
     pairs = run.sequences(_read_by(guidance, recipe.pairs), around.flow, seed=recipe.trainer.seed)

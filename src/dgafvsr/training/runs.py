@@ -42,7 +42,7 @@ from dgafvsr.training.settings import TrainerConfig
 from dgafvsr.training.trainer import Stage, TrainOptions, train
 from dgafvsr.training.validation import ScoringSettings, Validator, find_validation, load_clips
 
-__all__ = ["SKIPPED", "OutOfTimeError", "Run", "RunOptions", "leave_together", "one_process", "seeded"]
+__all__ = ["SKIPPED", "OutOfTimeError", "Run", "RunOptions", "leave_together", "make_readable", "one_process", "seeded"]
 
 Network = TypeVar("Network", bound=nn.Module)
 
@@ -107,6 +107,8 @@ class Run:
 
     def __init__(self, *, data: Path, output: Path, options: RunOptions | None = None) -> None:
         self.output, self.options = output, options or RunOptions()
+        minutes = self.options.max_minutes  # looking through the data counts
+        self._deadline = None if minutes is None else time.monotonic() + 60 * minutes
         in_the_way = next((place for place in (output, *output.parents) if place.exists() and not place.is_dir()), None)
         if in_the_way is not None:
             raise OutputError(
@@ -116,8 +118,6 @@ class Run:
         if self.val is not None:
             discover_clips(self.val)
         self.data = open_data(data, cache=self.options.cache, settings=DataSettings(), val=self.val)
-        minutes = self.options.max_minutes
-        self._deadline = None if minutes is None else time.monotonic() + 60 * minutes
 
     @cached_property
     def _validator(self) -> Validator | None:
@@ -202,7 +202,8 @@ class Run:
             OutOfTimeError: the budget ended before the phase did.
         """
         network.requires_grad_(True)
-        stage = make()
+        with seeded(config.seed):  # of a critic's weights
+            stage = make()
         name = folder.relative_to(self.output).as_posix()
         options = TrainOptions(
             max_minutes=self.minutes_left(),
@@ -253,8 +254,15 @@ class Run:
                 copy = type(network).from_config(settings)
                 copy.load_state_dict(weights)
                 copy.save_pretrained(partial, safe_serialization=True)
+                make_readable(partial)
                 partial.rename(folder)
         return folder
+
+
+def make_readable(folder: Path) -> None:
+    """Give weights the mode of the configuration beside them: safetensors writes for its own user only."""
+    for weights in folder.glob("*.safetensors"):
+        shutil.copymode(weights.with_name("config.json"), weights)
 
 
 class FramesOnly(Dataset[dict[str, Any]]):

@@ -11,9 +11,10 @@ with `fsdp_version: 2`. Precision is autocast per stage and not accelerate's, wh
 from __future__ import annotations
 
 import math
+import signal
 import time
 from collections.abc import Callable, Iterator
-from contextlib import closing, nullcontext
+from contextlib import closing, nullcontext, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NoReturn, Protocol
@@ -24,7 +25,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 from torch.utils.data import DataLoader
 
-from dgafvsr.errors import ResourceError, UsageError
+from dgafvsr.errors import OutputError, ResourceError, UsageError
 from dgafvsr.interruption import Wish, stop_on_signals
 from dgafvsr.training.checkpoints import (
     Checkpoint,
@@ -228,6 +229,7 @@ class _Loop:
             self.stage.data,
             batch_sampler=[self._samples(step) for step in range(self.start, self.config.steps)],
             num_workers=self.config.workers,  # type: ignore[arg-type]
+            worker_init_fn=_ignore_signals,
             pin_memory=self.accelerator.device.type == "cuda",
         )
         for batch in loader:
@@ -281,6 +283,8 @@ class _Loop:
 
     def _give_up(self, step: int, batch: dict[str, Tensor], measured: _Measured) -> NoReturn:
         """Keep what is needed to see the same step again, then stop: the weights are still those before it."""
+        with suppress(OutputError, ResourceError):  # the disk may be full; the last checkpoint is intact
+            self._save(step)
         rank = f"-process{self.accelerator.process_index}" if self.accelerator.num_processes > 1 else ""
         path = self.folder / f"failure-{step:06d}{rank}.safetensors"
         samples = self._samples(step)
@@ -302,11 +306,17 @@ class _Loop:
             remedy="train in a new folder with a lower learning_rate or another precision",
         )
 
+    def _is_validated(self, step: int) -> bool:
+        """Whether a step is followed by validation, which takes a while: it is saved before."""
+        every = self.config.validate_every
+        if every <= 0 or self.options.validate is None or self.sharded:
+            return False
+        return step % every == 0 or step == self.config.steps
+
     def _validate(self, step: int, log: RunLog | None) -> None:
         """Validation on the first process; left out under FSDP, where no process has the whole network."""
-        every, validate = self.config.validate_every, self.options.validate
-        due = every > 0 and (step % every == 0 or step == self.config.steps)
-        if not due or validate is None or self.sharded:
+        validate = self.options.validate
+        if validate is None or not self._is_validated(step):
             return
         if log is not None:
             self.stage.eval()
@@ -343,12 +353,20 @@ class _Loop:
             if report is not None and log is not None:
                 log.step(report)
             with meter.pause():
-                if step % self.config.checkpoint_every == 0 or step == self.config.steps or measured.stop:
+                due = step == self.config.steps or step % self.config.checkpoint_every == 0
+                if due or measured.stop or self._is_validated(step):
                     self._save(step)
                 if measured.stop:
                     break
                 self._validate(step, log)
         return step
+
+
+def _ignore_signals(worker: int) -> None:
+    """For processes that prepare data: a signal to the whole job asks the training to end, which then ends them."""
+    del worker
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, signal.SIG_IGN)
 
 
 @dataclass(frozen=True, kw_only=True)

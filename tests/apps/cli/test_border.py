@@ -1,3 +1,4 @@
+import errno
 import os
 import signal
 import subprocess
@@ -50,6 +51,11 @@ def test_interruption_is_130(capsys):
 def test_full_memory_is_a_resource_error(capsys):
     assert guard(raising(MemoryError("no room"))) == 4
     assert "--window" in capsys.readouterr().err
+
+
+def test_full_disk_is_a_resource_error(capsys):
+    assert guard(raising(OSError(errno.ENOSPC, "No space left on device", "runs/losses.jsonl"))) == 4
+    assert "The disk is full. Got: runs/losses.jsonl" in capsys.readouterr().err
 
 
 def test_missing_extra_names_what_to_install(capsys):

@@ -11,6 +11,7 @@
 
 from __future__ import annotations
 
+import errno
 import logging
 import signal
 import sys
@@ -111,13 +112,15 @@ def explain(error: Exception) -> Failure:
 
 
 def _as_known(error: Exception) -> DGAFVSRError | None:
-    """The typed error for what libraries raise when memory or an optional package is missing."""
+    """The typed error for what libraries raise when memory, disk space or an optional package is missing."""
     if isinstance(error, ModuleNotFoundError):
         for extra, modules in EXTRAS.items():
             if error.name is not None and error.name.partition(".")[0] in modules:
                 return UsageError(
                     f"This command needs the package {error.name}", remedy=f'pip install "dgafvsr[{extra}]"'
                 )
+    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return ResourceError("The disk is full", got=error.filename, remedy="free some space and run the command again")
     if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":
         return ResourceError(
             "The memory is full", got=_first_line(error), remedy="use a shorter --window, or --dtype bfloat16"
