@@ -123,6 +123,28 @@ def interruptible():
     signal.signal(signal.SIGINT, before)
 
 
+def test_end_of_the_process_gives_the_item_up():
+    """Such as a second SIGTERM, which leaves by SystemExit."""
+    ended = []
+
+    def write(item):
+        stop = time.monotonic() + 10
+        while not writer.given_up and time.monotonic() < stop:
+            time.sleep(0.001)
+        ended.append(writer.given_up)
+
+    writer = WriteBehind(write)
+
+    def leave():
+        with writer:
+            writer.put(0)
+            raise SystemExit(143)
+
+    with pytest.raises(SystemExit):
+        leave()
+    assert ended == [True]
+
+
 @pytest.mark.usefixtures("interruptible")
 @pytest.mark.parametrize("seconds", [0, 30])
 def test_interrupt_gives_the_item_up(seconds):

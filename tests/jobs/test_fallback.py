@@ -174,6 +174,16 @@ def test_decoding_falls_back_to_tiles_and_keeps_them():
     list(upscaler(FRAMES[:1]).frames)
     assert pipe.decoded[5:] == [64]
     assert upscaler.reduction == Reduction()  # sampling has not changed
+    assert frames.tile == 64
+
+
+def test_decoding_goes_on_in_the_tiles_of_an_earlier_run():
+    pipe = HungryDecoder(60 * 80)
+    upscaler = FallbackUpscaler(pipe, start=Reduction(decoding_tile=64))
+    list(upscaler(FRAMES[:1]).frames)
+    with upscaler.reduced_to(Reduction(decoding_tile=48)):  # a window that is made again
+        list(upscaler(FRAMES[:1]).frames)
+    assert pipe.decoded == [64, 48]
 
 
 def test_decoding_that_never_fits_says_so():

@@ -6,7 +6,7 @@ import torch
 from accelerate import cpu_offload
 
 from dgafvsr.errors import InputError
-from dgafvsr.jobs.fingerprints import fingerprint_input, fingerprint_model
+from dgafvsr.jobs.fingerprints import fingerprint_input, fingerprint_model, fingerprint_program
 from dgafvsr.models.execution import Execution
 from tests import factories
 
@@ -74,3 +74,16 @@ def test_where_weights_wait_does_not_matter():
     for network in (pipe.unet, pipe.guidance, pipe.vae):
         cpu_offload(network, torch.device("cpu"))
     assert fingerprint_model(pipe) == model()
+
+
+def test_hidden_files_and_dangling_links_are_no_part_of_a_folder(tmp_path):
+    (tmp_path / "0.png").write_bytes(b"picture")
+    before = fingerprint_input(tmp_path)
+    (tmp_path / "._0.png").write_bytes(b"what a Mac leaves on other disks")
+    (tmp_path / "1.png").symlink_to(tmp_path / "gone.png")
+    assert fingerprint_input(tmp_path) == before
+
+
+def test_program_is_told_by_what_frames_may_depend_on():
+    assert set(fingerprint_program()) == {"version", "torch", "PyAV", "OpenCV", "scenedetect"}
+    assert all(fingerprint_program().values())

@@ -3,6 +3,7 @@
 import json
 import os
 from dataclasses import replace
+from fractions import Fraction
 
 import numpy as np
 import pytest
@@ -17,7 +18,7 @@ from dgafvsr.sampling.windows import plan_windows
 from dgafvsr.video.atomic import PendingFolder
 from dgafvsr.video.codecs import EncoderSettings
 from tests.jobs.standins import STEPS, Nearest, Summing, job_of, lossless, pixels_of
-from tests.video.films import listing, pictures, write_film
+from tests.video.films import listing, pictures, times_of, write_film
 from tests.video.test_folders import fill
 
 COUNT, SETTINGS = 14, UpscaleSettings(window=5, overlap=2)
@@ -88,6 +89,21 @@ def same_packets(a, b):
             return [(p.stream_index, p.pts, p.dts, bytes(p)) for p in container.demux() if p.size]
 
     return packets(a) == packets(b)
+
+
+def test_job_that_stopped_at_a_damaged_picture_goes_on_without_it(tmp_path):
+    folder = fill(tmp_path / "in", pictures(COUNT))
+    picture = folder / "11.png"
+    picture.write_bytes(picture.read_bytes()[: picture.stat().st_size // 2])
+    with pytest.raises(InputError, match=r"11\.png cannot be read"):
+        upscale_file(folder, tmp_path / "out.mp4", Summing(), SETTINGS)
+    settings = replace(SETTINGS, on_error="skip-damaged")
+    summary = upscale_file(folder, tmp_path / "out.mp4", Summing(), settings)
+    assert summary.frames_resumed > 0
+    assert summary.warnings == ("11.png cannot be read and is left out",)
+    assert times_of(tmp_path / "out.mp4")[0] == [Fraction(k, 24) for k in range(COUNT) if k != 11]
+    upscale_file(folder, tmp_path / "at once.mp4", Summing(), settings)
+    assert same_packets(tmp_path / "out.mp4", tmp_path / "at once.mp4")
 
 
 def test_the_wish_to_stop_is_met_after_the_step(film, whole, tmp_path):
@@ -321,6 +337,20 @@ def test_leftovers_of_a_completed_job_go(film, tmp_path, monkeypatch):
     assert sorted(listing(tmp_path)) == ["in", "out"]
 
 
+def test_job_whose_output_has_its_name_is_finished_whatever_comes_after(film, tmp_path, monkeypatch):
+    publish = PendingFolder.publish
+
+    def break_off(pending):
+        publish(pending)
+        if pending.target == tmp_path / "out":
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(PendingFolder, "publish", break_off)
+    with pytest.raises(KeyboardInterrupt):
+        upscale_file(film, tmp_path / "out", Summing(), SETTINGS)
+    assert not is_unfinished(job_folder_of(tmp_path / "out"))
+
+
 @pytest.mark.parametrize("there", [{"hidden"}, {"hidden", "out"}, set()])
 def test_job_that_was_killed_before_its_output_had_its_name_goes_on(film, tmp_path, there):
     job = stopped(film, tmp_path / "out")
@@ -372,3 +402,18 @@ def test_output_that_is_in_the_way_at_the_end_costs_no_work(film, whole, tmp_pat
     upscale_file(film, tmp_path / "out", upscaler, SETTINGS)
     assert upscaler.calls == []
     np.testing.assert_array_equal(pixels_of(tmp_path / "out"), whole)
+
+
+def test_job_that_was_started_over_says_how_to_go_on_without_losing_all_again(film, tmp_path):
+    settings = replace(SETTINGS, job=JobSettings(restart=True))
+    asked = iter([False] * 40 + [True] * 999)
+    with pytest.raises(InterruptionError) as caught:
+        upscale_file(film, tmp_path / "out", Summing(), settings, wants_stop=lambda: next(asked))
+    assert "the same command without --restart goes on from there" in caught.value.__notes__[0]
+
+
+def test_other_libraries_are_another_program(film, tmp_path, monkeypatch):
+    stopped(film, tmp_path / "out")
+    monkeypatch.setattr(torch, "__version__", "1.0")
+    with pytest.raises(UsageError, match=r"torch 1\.0.*--restart"):
+        upscale_file(film, tmp_path / "out", Summing(), SETTINGS)

@@ -5,7 +5,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dgafvsr.errors import UsageError
-from dgafvsr.sampling.windows import batch_windows, plan_windows, stream_windows
+from dgafvsr.sampling.windows import batch_windows, count_visits, plan_windows, stream_windows
 
 lengths = st.integers(1, 12).flatmap(lambda length: st.tuples(st.just(length), st.integers(0, length - 1)))
 
@@ -77,3 +77,11 @@ def test_batches_hold_neighbours_of_equal_length():
     assert [window for batch in batches for window in batch] == plan
     assert all(len(batch) <= 3 for batch in batches)
     assert all(len({window.stop - window.start for window in batch}) == 1 for batch in batches)
+
+
+@settings(deadline=None)
+@given(count=st.integers(1, 60), window=lengths)
+def test_visits_are_counted_without_planning(count, window):
+    length, overlap = window
+    planned = sum(each.stop - each.start for each in plan_windows(count, length, overlap))
+    assert count_visits(count, length, overlap) == planned

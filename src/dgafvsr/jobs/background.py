@@ -50,7 +50,7 @@ class WriteBehind(Generic[T]):
     """Gives items to a function on another thread, one after the other; one may be in work while the next is made.
 
     Leaving the context waits until everything is written. An error of the function is raised by the next `put`, or
-    when the context is left without another error. A Ctrl-C there sets `given_up`.
+    when the context is left without another error. A Ctrl-C there, or what ends a process otherwise, sets `given_up`.
 
     Args:
         write: called with each item in turn.
@@ -84,11 +84,11 @@ class WriteBehind(Generic[T]):
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self.given_up = kind is KeyboardInterrupt
+        self.given_up = kind is not None and not issubclass(kind, Exception)
         running = [] if self._running is None else [self._running]
         try:
             wait(running)
-        except KeyboardInterrupt:
+        except BaseException:  # KeyboardInterrupt, or SystemExit of a signal: the wait itself raises nothing
             self.given_up = True
             wait(running)
             raise

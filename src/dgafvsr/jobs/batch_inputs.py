@@ -126,7 +126,7 @@ def find_inputs(words: Iterable[str], output: Path, *, recursive: bool) -> Itera
 
 def _in_folder(folder: Path, left_out: Path, *, recursive: bool) -> Iterator[FoundInput]:
     if _is_sequence(folder):
-        yield FoundInput(source=folder.absolute(), name=PurePath(folder.resolve().name))
+        yield FoundInput(source=folder.absolute(), name=PurePath(PurePath(os.path.realpath(folder)).name))
         return
     for inner, folders, names in os.walk(folder):
         here = Path(inner)
@@ -211,7 +211,7 @@ def _refuse_clashes(files: Sequence[BatchFile]) -> None:
 
 def _same_file(path: Path) -> Path:
     """The path by which a file is known, whatever links lead to it."""
-    return path.resolve()
+    return Path(os.path.realpath(path))  # unlike resolve() also of a link that leads in a circle
 
 
 def _folded(path: Path) -> str:

@@ -163,11 +163,12 @@ class ClusterStream:
             return
         del self._running[told.order]
         self._meter.worked(self._steps * self._plan.visits(told.record.sampled) - counted)
+        if self._job.lost(told.record.start) is None:  # one made again says nothing of those that come
+            shot.reduction = Reduction(**told.record.reduction)
         self._job.finish(told.record, None)
         self._meter.noted(told.record.notes)
         self._meter.finished(told.record.frames)
-        shot.is_running, shot.before = False, told.record.start
-        shot.state_sha256, shot.reduction = told.record.state_sha256, Reduction(**told.record.reduction)
+        shot.is_running, shot.before, shot.state_sha256 = False, told.record.start, told.record.state_sha256
         self._advance(shot)
 
     def _give_up(self) -> None:

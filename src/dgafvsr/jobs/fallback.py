@@ -47,11 +47,13 @@ class Reduction:
         window: frames sampled together inside a call; None for all.
         tile: side of the tiles in LR pixels; None for whole frames.
         one_by_one: whether windows that could be sampled in lockstep are sampled one after the other.
+        decoding_tile: side of the tiles in LR pixels in which pictures are decoded; None for whole frames.
     """
 
     window: int | None = None
     tile: int | None = None
     one_by_one: bool = False
+    decoding_tile: int | None = None
 
     def __str__(self) -> str:
         window = "all frames together" if self.window is None else f"windows of {self.window} frames"
@@ -86,6 +88,7 @@ class FallbackUpscaler:
         self._needed_bytes = needed_bytes
         self._sharing = MemorySharing(side_by_side=side_by_side)
         self._undecoded: FrugalFrames | None = None
+        self._is_made_again = False
         self.warnings: list[str] = []
         self.reduction = start or Reduction()
 
@@ -107,11 +110,11 @@ class FallbackUpscaler:
     @contextmanager
     def reduced_to(self, reduction: Reduction) -> Iterator[None]:
         """For a window that is made again: with what it was made with, because its frames depend on it."""
-        now, self.reduction = self.reduction, reduction
+        now, self.reduction, self._is_made_again = self.reduction, reduction, True
         try:
             yield
         finally:
-            self.reduction = now
+            self.reduction, self._is_made_again = now, False
 
     def __call__(
         self,
@@ -163,7 +166,9 @@ class FallbackUpscaler:
             tried = attempt
             with self._sharing.sampling():
                 result, failure = _tried(partial(call, attempt))
-        self._undecoded = FrugalFrames(result.frames, self._sharing, self._undecoded)
+        before = self._undecoded
+        tile = self.reduction.decoding_tile if before is None or self._is_made_again else before.tile
+        self._undecoded = FrugalFrames(result.frames, self._sharing, tile)
         return FallbackResult(frames=self._undecoded, state=result.state)
 
     def _beside_decoding(self, call: Callable[[], T]) -> T | None:
@@ -192,12 +197,14 @@ class FrugalFrames:
     Args:
         frames: what the pipeline gave.
         sharing: of the memory with the calls.
-        before: frames of the call before, whose tiles these begin with.
+        tile: side in LR pixels of the tiles to begin with, None for whole frames.
+
+    Attributes:
+        tile: of the last picture that was decoded.
     """
 
-    def __init__(self, frames: Any, sharing: MemorySharing, before: FrugalFrames | None) -> None:
-        self._frames, self._sharing = frames, sharing
-        self._tile: int | None = None if before is None else before._tile
+    def __init__(self, frames: Any, sharing: MemorySharing, tile: int | None) -> None:
+        self._frames, self._sharing, self.tile = frames, sharing, tile
         self.notes: list[str] = []
         """One sentence for each time that less had to do."""
         self.taken = False
@@ -212,7 +219,7 @@ class FrugalFrames:
     def _picture(self, index: int) -> NDArray[np.float32]:
         if not isinstance(self._frames, LazyFrames):
             return np.asarray(self._frames[index])
-        lazy = self._frames if self._tile is None else self._frames.in_tiles(self._tile)
+        lazy = self._frames if self.tile is None else self._frames.in_tiles(self.tile)
         with self._sharing.decoding():
             picture, failure = _tried(partial(lazy.__getitem__, index))
         while picture is None:
@@ -231,11 +238,11 @@ class FrugalFrames:
                 got=failure,
                 remedy="make the frames smaller, end other programs, or use a larger device",
             )
-        self._tile = _half(side)
+        self.tile = _half(side)
         self.notes.append(
-            f"The memory is too small to decode {width}x{height} frames; going on with tiles of {self._tile} pixels"
+            f"The memory is too small to decode {width}x{height} frames; going on with tiles of {self.tile} pixels"
         )
-        return lazy.in_tiles(self._tile)
+        return lazy.in_tiles(self.tile)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -16,14 +16,18 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import av
+import cv2
+import scenedetect
 import torch
 
+from dgafvsr import __version__
 from dgafvsr.errors import InputError
 from dgafvsr.jobs.upscaler import Upscaler
 from dgafvsr.models.offload import weights_of
-from dgafvsr.video.folders import IMAGE_SUFFIXES
+from dgafvsr.video.folders import list_pictures
 
-__all__ = ["file_sha256", "fingerprint_input", "fingerprint_model"]
+__all__ = ["file_sha256", "fingerprint_input", "fingerprint_model", "fingerprint_program"]
 
 PIECES, PIECE_BYTES = 64, 1 << 16
 
@@ -60,13 +64,18 @@ def _fingerprint_file(path: Path) -> dict[str, Any]:
 
 
 def _fingerprint_folder(path: Path) -> dict[str, Any]:
-    pictures = sorted(entry for entry in path.iterdir() if entry.suffix.lower() in IMAGE_SUFFIXES)
-    facts = [(entry.name, entry.stat().st_size, entry.stat().st_mtime_ns) for entry in pictures]
+    facts = [(entry.name, entry.stat().st_size, entry.stat().st_mtime_ns) for entry in list_pictures(path)]
     return {
         "bytes": sum(size for _, size, _ in facts),
         "modified_ns": max((time for *_, time in facts), default=0),
         "sha256": hashlib.sha256(json.dumps(facts).encode()).hexdigest(),
     }
+
+
+def fingerprint_program() -> dict[str, str]:
+    """Versions of the program, and of the libraries with which rounding, cuts or encoders' settings may change."""
+    modules = {"torch": torch, "PyAV": av, "OpenCV": cv2, "scenedetect": scenedetect}
+    return {"version": __version__, **{name: str(module.__version__) for name, module in modules.items()}}
 
 
 def fingerprint_model(model: Upscaler) -> str:

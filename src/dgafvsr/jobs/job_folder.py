@@ -147,6 +147,7 @@ class JobFolder:
         _delete(self.path / NAMING)
         self._remove_unfinished()
         self._records = {record.start: record for record in self._read_records()}
+        self._states = {int(file.name.partition(".")[0]) for file in self._windows.glob("*.state.safetensors")}
         return self
 
     def __exit__(
@@ -161,7 +162,10 @@ class JobFolder:
         if not self.path.parent.is_dir():
             raise OutputError(f"The folder {self.path.parent} does not exist", remedy="create it first")
         if self.path.is_dir():
-            others = {each.name for each in self.path.iterdir()} - KNOWN
+            try:
+                others = {each.name for each in self.path.iterdir()} - KNOWN
+            except OSError as error:  # of another user, perhaps
+                raise writing_error(self.path, error) from error
             if not others:
                 return
             got = ", ".join(sorted(others)[:3])
@@ -191,7 +195,7 @@ class JobFolder:
 
     def clear(self) -> None:
         """Forget all that is finished."""
-        self._records, self._redo = {}, set()
+        self._records, self._redo, self._states = {}, set(), set()
         for name in (WINDOWS, MANIFEST, NAMING):
             _delete(self.path / name)
 
@@ -250,7 +254,14 @@ class JobFolder:
     def state_before(self, start: int) -> SeamState:
         """What the window that stops there has left to the one that starts there."""
         before = next(each for each in self.finished if each.stop == start)
-        return load(self.state_path(before.start).read_bytes())
+        try:
+            return load(self.state_path(before.start).read_bytes())
+        except OSError as error:
+            raise OutputError(
+                f"The job in {self.path} has lost the state of the window before frame {start}",
+                got=error.strerror,
+                remedy="start over with --restart",
+            ) from error
 
     def place_for(self, start: int) -> Path:
         """Where the frames of a window belong; what an earlier run left there is gone.
@@ -284,11 +295,13 @@ class JobFolder:
         record.write(self._windows / f"{record.start:08d}.json")
         self._records[record.start] = record
         self._redo.discard(record.start)
-        for file in self._windows.glob("*.state.safetensors"):
-            before = self._records.get(int(file.name.partition(".")[0]))
+        self._states.add(record.start)
+        for start in sorted(self._states):  # a few, whatever the length of the film
+            before = self._records.get(start)
             after = None if before is None else self._records.get(before.stop)
             if after is not None and after.start not in self._redo:
-                file.unlink()
+                self.state_path(start).unlink(missing_ok=True)
+                self._states.discard(start)
 
     def _has_state(self, record: WindowRecord) -> bool:
         path = self.state_path(record.start)
@@ -318,7 +331,8 @@ class JobFolder:
         try:
             yield
         except BaseException:
-            _delete(self.path / NAMING)
+            if not _is_named(self.path):
+                _delete(self.path / NAMING)
             raise
 
     def complete(self) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 
-from dgafvsr.sampling.windows import plan_windows
+from dgafvsr.sampling.windows import count_visits
 
 __all__ = ["Listener", "Meter", "UpscaleProgress"]
 
@@ -57,8 +57,8 @@ class Meter:
             work_before: units in all shots before, where they need not be done; None where they are.
         """
         if self._progress.frames_total is not None:
-            rest = plan_windows(max(1, self._progress.frames_total - start), self._window, self._overlap)
-            work = self._steps * sum(window.stop - window.start for window in rest)
+            rest = max(1, self._progress.frames_total - start)
+            work = self._steps * count_visits(rest, self._window, self._overlap)
             before = self._progress.work_done if work_before is None else work_before
             self._progress = replace(self._progress, work_total=before + work)
 

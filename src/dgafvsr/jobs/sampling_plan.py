@@ -11,7 +11,7 @@ from dgafvsr.jobs.memory import expected_bytes, plan_pipeline
 from dgafvsr.jobs.memory_facts import model_facts
 from dgafvsr.jobs.settings import UpscaleSettings
 from dgafvsr.jobs.upscaler import Upscaler
-from dgafvsr.sampling.windows import plan_windows
+from dgafvsr.sampling.windows import count_visits
 from dgafvsr.video.frames import SourceInfo
 
 __all__ = ["SamplingPlan", "plan_sampling", "with_fallback"]
@@ -49,7 +49,7 @@ class SamplingPlan:
 
     def visits(self, frames: int) -> int:
         """Frames of all windows of a call for so many frames; those in overlaps count once for each window."""
-        return sum(window.stop - window.start for window in plan_windows(frames, self.window, self.overlap))
+        return count_visits(frames, self.window, self.overlap)
 
 
 def plan_sampling(pipeline: Upscaler, info: SourceInfo, settings: UpscaleSettings) -> SamplingPlan:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Generator, Iterable, Iterator
 from functools import partial
 from pathlib import Path
@@ -126,7 +127,7 @@ class ShotPlan:
 
 
 def _check_apart(save: Path, target: Path) -> None:
-    resolved, output = save.resolve(), target.resolve()
+    resolved, output = Path(os.path.realpath(save)), Path(os.path.realpath(target))
     if resolved == output or output in resolved.parents:
         raise UsageError(
             f"The shot list {save} would replace the output or lie in it",

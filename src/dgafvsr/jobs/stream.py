@@ -72,8 +72,11 @@ class SampledWindow:
         """
         pictures = _checked(self.pictures, self.frames, first_frame + self.record.start)
         segment = output.store(place, self.frames, until_stopped(pictures, wants_stop))
-        notes = (*self.record.notes, *self.pictures.notes)
-        return replace(self.record.stored_as(segment), notes=notes)
+        return replace(
+            self.record.stored_as(segment),
+            notes=(*self.record.notes, *self.pictures.notes),
+            reduction={**self.record.reduction, "decoding_tile": self.pictures.tile},
+        )
 
 
 class WindowSampler:
@@ -199,7 +202,14 @@ class WindowStream:
             InputError: the source breaks in the middle.
             ResourceError: the memory or the disk is full.
         """
-        frames = written_behind = 0
+        frames, behind = 0, list[SampledWindow]()
+
+        def written() -> None:
+            for sampled in behind:
+                self._meter.noted(sampled.pictures.notes)
+                self._meter.finished(sampled.record.frames)
+            behind.clear()
+
         with self._writer as writer:
             try:
                 for shot in shots:
@@ -207,13 +217,13 @@ class WindowStream:
                     for sampled in self._sample(shot):
                         self._meter.noted(sampled.record.notes)
                         writer.put(sampled)  # the one before is on the disk then
-                        self._meter.finished(written_behind)
-                        written_behind = sampled.record.frames
+                        written()
+                        behind.append(sampled)
                     frames = self._stop
             except InterruptionError:
                 self._meter.finishing()
                 raise
-        self._meter.finished(written_behind)
+        written()
         return frames
 
     def _sample(self, shot: ShotStream) -> Iterator[SampledWindow]:

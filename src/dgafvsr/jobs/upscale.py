@@ -16,10 +16,9 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Protocol
 
-from dgafvsr import __version__
 from dgafvsr.errors import InputError, InterruptionError, OutputError
 from dgafvsr.jobs.fallback import FallbackUpscaler, Reduction
-from dgafvsr.jobs.fingerprints import fingerprint_input, fingerprint_model
+from dgafvsr.jobs.fingerprints import fingerprint_input, fingerprint_model, fingerprint_program
 from dgafvsr.jobs.job_folder import JobFolder, job_folder_of
 from dgafvsr.jobs.manifest import FORMAT, Manifest
 from dgafvsr.jobs.outputs import JobOutput, plan_output
@@ -153,7 +152,7 @@ def upscale_file(
                 notes = [note for record in job.finished for note in record.notes]
                 warnings = (*run.notes, *notes, *output.publish(job, run.part))
             except Exception as error:
-                _say_how_to_go_on(error, job)
+                _say_how_to_go_on(error, job, restart=settings.job.restart)
                 raise
             job.complete()
         warnings = (*reader.info.losses, *reader.warnings, *plan.warnings, *warnings)
@@ -204,7 +203,7 @@ class _Run:
             begun = None
         elif begun is None and self._job.finished:
             raise OutputError(f"The job in {path} has lost its manifest", remedy="start over with --restart")
-        program = {"version": __version__, "format": FORMAT}
+        program = {"format": FORMAT, **fingerprint_program()}
         source = fingerprint_input(self._reader.info.path)
         told = self._settings.told(self._output.encoding)
         if begun is not None:  # before the model is loaded: a wrong option costs no waiting
@@ -308,9 +307,10 @@ def _shot_plan(info: SourceInfo, target: Path, settings: UpscaleSettings) -> Sho
     )
 
 
-def _say_how_to_go_on(error: Exception, job: JobFolder) -> None:
+def _say_how_to_go_on(error: Exception, job: JobFolder, *, restart: bool) -> None:
     """Adds to an error of a job that has come somewhere how to go on with it."""
     finished = sum(record.frames for record in job.finished)
     if isinstance(error, InterruptionError) or finished:
-        kept = f"{finished} finished frames are kept in {job.path}; the same command goes on from there"
+        command = "the same command without --restart" if restart else "the same command"
+        kept = f"{finished} finished frames are kept in {job.path}; {command} goes on from there"
         error.add_note(kept if finished else "No window was finished, nothing is kept")

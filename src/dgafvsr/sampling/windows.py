@@ -18,7 +18,7 @@ from typing import TypeVar
 
 from dgafvsr.errors import UsageError
 
-__all__ = ["Window", "batch_windows", "check_window", "plan_windows", "stream_windows"]
+__all__ = ["Window", "batch_windows", "check_window", "count_visits", "plan_windows", "stream_windows"]
 
 T = TypeVar("T")
 
@@ -78,6 +78,20 @@ def plan_windows(
     plan[0] = replace(plan[0], head=head)
     plan[-1] = replace(plan[-1], tail=tail)
     return plan
+
+
+def count_visits(frame_count: int, length: int | None, overlap: int = 0) -> int:
+    """Frames of all windows of `plan_windows`, those that windows share once for each; without planning them.
+
+    Args:
+        frame_count: frames of the shot, at least 1.
+        length: frames in a window; None means one window for all.
+        overlap: frames that neighbouring windows share, fewer than `length`.
+    """
+    if length is None or frame_count <= length:
+        return frame_count
+    further = -(-(frame_count - length) // (length - overlap))
+    return frame_count + further * overlap
 
 
 def stream_windows(frames: Iterable[T], length: int | None, overlap: int = 0) -> Iterator[tuple[Window, list[T]]]:

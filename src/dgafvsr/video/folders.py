@@ -28,7 +28,15 @@ from dgafvsr.video.pictures import (
     write_picture,
 )
 
-__all__ = ["IMAGE_SUFFIXES", "FolderReader", "FolderWriter", "folder_losses", "natural_order", "picture_name"]
+__all__ = [
+    "IMAGE_SUFFIXES",
+    "FolderReader",
+    "FolderWriter",
+    "folder_losses",
+    "list_pictures",
+    "natural_order",
+    "picture_name",
+]
 
 IMAGE_SUFFIXES = frozenset([".bmp", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp"])
 DEFAULT_FRAME_RATE = Fraction(24)
@@ -71,7 +79,7 @@ class FolderReader:
         check_on_error(on_error)
         frame_rate = DEFAULT_FRAME_RATE if frame_rate is None else frame_rate
         _check_frame_rate(frame_rate)
-        self._files = _list_pictures(Path(path))
+        self._files = list_pictures(Path(path))
         self._limits, self._skips = limits or InputLimits(), on_error == "skip-damaged"
         self._notes = (f"{path}: pictures have no fields, nothing is deinterlaced",) if deinterlace else ()
         self._lost: set[int] = set()
@@ -113,9 +121,9 @@ class FolderReader:
     @property
     def warnings(self) -> tuple[str, ...]:
         """What was asked for in vain, and the pictures left out so far, one sentence for those in a row."""
-        notes = [*self._notes]
-        for place in sorted(self._lost - {place + 1 for place in self._lost}):
-            last = next(each for each in range(place, len(self._files)) if each + 1 not in self._lost)
+        notes, lost = [*self._notes], self._lost.copy()  # another thread may be reading
+        for place in sorted(lost - {place + 1 for place in lost}):
+            last = next(each for each in range(place, len(self._files)) if each + 1 not in lost)
             first_name, last_name = self._files[place].name, self._files[last].name
             notes.append(
                 f"{first_name} cannot be read and is left out"
@@ -192,12 +200,20 @@ def _check_frame_rate(frame_rate: Fraction) -> None:
         )
 
 
-def _list_pictures(path: Path) -> list[Path]:
+def list_pictures(path: Path) -> list[Path]:
+    """The pictures of a folder in the order of their names; a single picture is itself. Hidden files do not count.
+
+    Raises:
+        InputError: nothing there, or none in it.
+    """
     if not path.exists():
         raise InputError(f"{path} does not exist", remedy="check the path")
     if path.is_file():
         return [path]
-    entries = [entry for entry in path.iterdir() if not entry.name.startswith(".")]
+    try:
+        entries = [entry for entry in path.iterdir() if not entry.name.startswith(".")]
+    except OSError as error:
+        raise InputError(f"{path} cannot be read", got=error.strerror, remedy="check its permissions") from error
     pictures = [entry for entry in entries if entry.suffix.lower() in IMAGE_SUFFIXES and entry.is_file()]
     if not pictures:
         inner = any(entry.is_dir() for entry in entries)
