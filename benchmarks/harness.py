@@ -66,6 +66,10 @@ class ConstantPrompt:
         """What says where it is."""
         return iter([self.embedding])
 
+    def buffers(self) -> Iterator[Tensor]:
+        """None."""
+        return iter(())
+
     def __call__(self, prompt: Any, **options: Any) -> Any:
         """Tokens of a text, or the embedding of tokens."""
         if isinstance(prompt, str):
