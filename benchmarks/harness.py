@@ -33,6 +33,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from dgafvsr import DGAFVSRPipeline
+from dgafvsr.host_memory import keep_freed_memory
 from dgafvsr.models.execution import REFERENCE
 from dgafvsr.models.guidance_unet import GuidanceUNet
 from dgafvsr.models.guided_unet import GuidedUNet
@@ -112,8 +113,16 @@ def settle(made: argparse.ArgumentParser, words: Sequence[str] | None, **further
     return options
 
 
-def pipeline(options: argparse.Namespace, *, reference: bool = False) -> DGAFVSRPipeline:
-    """The model of the layout, run our way or the reference's."""
+def pipeline(
+    options: argparse.Namespace, *, reference: bool = False, keep_memory: bool | None = None
+) -> DGAFVSRPipeline:
+    """The model of the layout, run our way or the reference's.
+
+    Our way keeps freed memory unless told otherwise; where it is made before the reference is measured, the reference
+    gains from that too.
+    """
+    if not reference if keep_memory is None else keep_memory:
+        keep_freed_memory()
     dtype = torch.float32 if reference else getattr(torch, options.dtype)
     pipe = DGAFVSRPipeline.from_pretrained(torch_dtype=dtype) if options.layout == "tiny" else _sdx4().to(dtype)
     pipe.set_progress_bar_config(disable=True)

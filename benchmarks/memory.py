@@ -19,6 +19,8 @@ from typing import Any
 from films import Identity, write_film
 from harness import Report, options_of, parser, pipeline
 
+from dgafvsr.host_memory import keep_freed_memory
+
 
 def measure(source: str, target: str, options: Any) -> None:
     """Print the summary of one job, as JSON: what the subprocess does."""
@@ -26,6 +28,8 @@ def measure(source: str, target: str, options: Any) -> None:
     from dgafvsr.jobs.upscale import upscale_file
 
     whole = options.model == "reference"
+    if not whole:
+        keep_freed_memory()  # as the command line does
     model: Any = Identity() if options.model == "identity" else pipeline(options, reference=whole)
     summary = upscale_file(source, target, model, UpscaleSettings(window=10**6 if whole else 24, tile=None))
     print(json.dumps({"peak": summary.peak_memory_bytes, "seconds": summary.seconds, "frames": summary.frames}))

@@ -59,6 +59,7 @@ def test_benchmark_runs_and_writes_its_report(benchmark_module, tmp_path, name, 
     ("name", "words"),
     [
         ("memory", ("--lengths", "3", "5")),
+        ("allocator", ("--frames", "3")),
         ("memory_plan", ("--setting", "32x16:2")),
         ("flow", ("--updates", "1", "--raft", "small")),
     ],
@@ -71,7 +72,7 @@ def test_benchmark_of_other_processes_runs(benchmark_module, tmp_path, name, wor
 
 def test_every_benchmark_of_speed_is_tried():
     measuring = {file.stem for file in FOLDER.glob("*.py") if "from harness import" in file.read_text()}
-    assert measuring == {*RUNS, "memory", "memory_plan"}
+    assert measuring == {*RUNS, "memory", "allocator", "memory_plan", "recordings"}
 
 
 def write_clips(folder):

@@ -11,9 +11,11 @@ from tests.video.films import pictures
 LARGEST_GROWTH = 1.05
 JOB = """
 import sys
+from dgafvsr.host_memory import keep_freed_memory
 from dgafvsr.jobs.settings import UpscaleSettings
 from dgafvsr.jobs.upscale import upscale_file
 from tests.jobs.standins import Nearest
+keep_freed_memory()  # as the command line does
 print(upscale_file(sys.argv[1], sys.argv[2], Nearest(), UpscaleSettings(window=24)).peak_memory_bytes)
 """
 

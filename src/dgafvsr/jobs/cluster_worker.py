@@ -23,9 +23,10 @@ from safetensors.torch import load
 
 from dgafvsr import __version__
 from dgafvsr.errors import DGAFVSRError, InputError, OutputError
+from dgafvsr.host_memory import keep_freed_memory, return_freed_memory
 from dgafvsr.jobs.fallback import Reduction
 from dgafvsr.jobs.manifest import WindowRecord, write_durably
-from dgafvsr.jobs.memory import available_bytes, return_freed_memory
+from dgafvsr.jobs.memory import available_bytes
 from dgafvsr.jobs.outputs import JobOutput
 from dgafvsr.jobs.sampling_plan import SamplingPlan, with_fallback
 from dgafvsr.jobs.settings import UpscaleSettings
@@ -173,6 +174,7 @@ class Worker:
     def __init__(self, choose: Callable[[], tuple[str, str]], threads: int | None) -> None:
         if threads is not None:
             torch.set_num_threads(threads)
+        keep_freed_memory()
         self._choose, self._device = choose, "cpu"
         self._model: tuple[str, Any] | None = None
         self._film: tuple[FilmTask, FilmFrames] | None = None

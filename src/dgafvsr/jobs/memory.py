@@ -14,9 +14,7 @@ on the device at a time; that form is untested.
 
 from __future__ import annotations
 
-import ctypes
 import os
-import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import product
@@ -37,7 +35,7 @@ __all__ = [
     "expected_bytes",
     "plan",
     "plan_pipeline",
-    "return_freed_memory",
+    "standing_bytes",
 ]
 
 WINDOWS = (24, 20, 16, 12, 8, 6)
@@ -199,18 +197,6 @@ def available_bytes(device: torch.device | str) -> int:
         kept = torch.cuda.memory_reserved(place) - torch.cuda.memory_allocated(place)
         return int(torch.cuda.mem_get_info(place)[0]) + kept
     return min([_free_memory(), *_control_group_memory()])
-
-
-def return_freed_memory() -> None:
-    """Give the system back what is free but kept by the allocator; does nothing where that is not glibc's.
-
-    glibc keeps up to 64 MiB of freed pictures for each thread that once held some (reader, writer, encoder), so a long
-    film would end with more memory than a short one.
-    """
-    if sys.platform == "linux":
-        trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
-        if trim is not None:
-            trim(0)
 
 
 def _candidates(

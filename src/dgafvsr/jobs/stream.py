@@ -18,12 +18,12 @@ from numpy.typing import NDArray
 from safetensors.torch import save
 
 from dgafvsr.errors import InterruptionError, ModelError
+from dgafvsr.host_memory import return_freed_memory
 from dgafvsr.interruption import Wish
 from dgafvsr.jobs.background import WriteBehind, own_stream
 from dgafvsr.jobs.fallback import FallbackResult, FallbackUpscaler, FrugalFrames, Reduction
 from dgafvsr.jobs.job_folder import JobFolder
 from dgafvsr.jobs.manifest import WindowRecord
-from dgafvsr.jobs.memory import return_freed_memory
 from dgafvsr.jobs.outputs import JobOutput
 from dgafvsr.jobs.progress import Meter
 from dgafvsr.jobs.sampling_plan import SamplingPlan

@@ -28,6 +28,7 @@ from dgafvsr.apps.cli.train import train
 from dgafvsr.apps.cli.upscale import upscale
 from dgafvsr.apps.cli.upscale_json import show_failure
 from dgafvsr.apps.cli.upscale_options import EPILOG
+from dgafvsr.host_memory import keep_freed_memory
 
 __all__ = ["app", "main", "run"]
 
@@ -90,6 +91,7 @@ def main() -> NoReturn:
     for stream in (sys.stdout, sys.stderr):  # a file's name may be any bytes, also those that are no text
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
+    keep_freed_memory()  # the process is ours
     sys.exit(run(sys.argv[1:]))
 
 
