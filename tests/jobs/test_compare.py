@@ -234,7 +234,25 @@ def test_limits_and_damage_are_met_as_elsewhere_and_told_with_the_films_name(tmp
         compare_films(film, folder, tmp_path / "out")
     summary = compare_films(film, folder, tmp_path / "out", CompareSettings(on_error="skip-damaged"))
     assert summary.frames == 3
-    assert summary.warnings == (f"{folder}: 001.png cannot be read and is left out",)
+    told, apart = summary.warnings
+    assert told == f"{folder}: 001.png cannot be read and is left out"
+    assert apart.startswith(f"frame 1 is at 0.042 s in {film} and at 0.083 s in {folder}")
+
+
+@pytest.mark.parametrize("rate", [24, 25])
+def test_frames_of_other_moments_are_told_unless_the_rates_differ(tmp_path, rate):
+    count, lost = 60, 20
+    whole = write_film(tmp_path / "a.mkv", pictures(count))
+    kept = np.delete(pictures(count), lost, axis=0)
+    pts = [k for k in range(count) if k != lost]
+    other = write_film(tmp_path / "b.mkv", kept, pts=pts, rate=Fraction(rate), time_base=Fraction(1, rate))
+    summary = compare_films(whole, other, tmp_path / "out.mkv")
+    assert summary.frames == count - 1
+    begin = f"frame {lost} is at 0.833 s in {whole} and at 0.875 s"
+    told = [note for note in summary.warnings if note.startswith(begin)]
+    assert len(told) == (rate == 24)
+    assert any("ends after 59 frames" in note for note in summary.warnings)
+    assert compare_films(whole, whole, tmp_path / "same.mkv").warnings == ()
 
 
 def test_film_with_a_name_of_one_letter_is_named(tmp_path, monkeypatch):

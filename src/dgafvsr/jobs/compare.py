@@ -41,6 +41,8 @@ second."""
 
 MOST_DIFFERENT_SHAPES = 0.01
 """Films whose ratio of width to height differs by more than this share are not the same film."""
+SAME_RATE = 0.02
+"""Films whose average rates differ by less than this share run on one clock."""
 Picture = NDArray[np.uint8]
 
 
@@ -139,7 +141,7 @@ def compare_films(
                 sink.write(frame)
                 if listener is not None:
                     listener(sink.frames_written, expected)
-            if comparison.notes:
+            if comparison.ended_early:
                 sink.end_early()
             if sheet is not None:
                 comparison.save_sheet(sheet)
@@ -161,6 +163,8 @@ class _Comparison:
         self._names = settings.labels or _names_of(films[0].info.path, films[1].info.path)
         self._finder = PlaceFinder(width=size[0], height=size[1])
         self.notes: tuple[str, ...] = ()
+        self.ended_early = False
+        """Whether one film is shorter than another."""
 
     @property
     def laid_out_info(self) -> SourceInfo:
@@ -173,12 +177,14 @@ class _Comparison:
 
     def frames(self) -> Iterator[Frame]:
         """Both films laid out, frame by frame, up to the end of the shorter one."""
-        info, started = self.laid_out_info, Fraction(0)
+        info, started, apart = self.laid_out_info, [Fraction(0)] * len(self._films), False
         for index, frames in enumerate(self._paired()):
-            started = frames[0].pts_seconds if index == 0 else started
+            started = [frame.pts_seconds for frame in frames] if index == 0 else started
+            if not apart and (note := self._apart(index, frames, started)):
+                apart, self.notes = True, (*self.notes, note)
             pictures = [_picture(frame, film.info, self._size) for frame, film in zip(frames, self._films, strict=True)]
             if self._settings.sheet is not None:
-                self._finder.look(index, frames[0].pts_seconds - started, pictures)
+                self._finder.look(index, frames[0].pts_seconds - started[0], pictures)
             both = lay_out(pictures[0], pictures[1], self._settings.layout, self._names)
             yield frames[0].with_pixels(np.ascontiguousarray(both[: info.height, : info.width]))
 
@@ -189,9 +195,21 @@ class _Comparison:
                 shorter = " and ".join(
                     str(film.info.path) for film, each in zip(self._films, frames, strict=True) if each is None
                 )
-                self.notes = (f"{shorter} ends after {index} frames; the others go on",)
+                self.notes = (*self.notes, f"{shorter} ends after {index} frames; the others go on")
+                self.ended_early = True
                 return
             yield frames
+
+    def _apart(self, index: int, frames: Sequence[Frame], started: Sequence[Fraction]) -> str | None:
+        """What to say where films of one rate show frames of one number at different times: one has lost frames."""
+        rate, own = self._films[0].info.frame_rate, frames[0].pts_seconds - started[0]
+        for film, frame, start in zip(self._films, frames, started, strict=True):
+            time = frame.pts_seconds - start
+            if abs(film.info.frame_rate / rate - 1) < SAME_RATE and abs(time - own) * rate > Fraction(1, 2):
+                here = f"{float(own):.3f} s in {self._films[0].info.path}"
+                there = f"{float(time):.3f} s in {film.info.path}"
+                return f"frame {index} is at {here} and at {there}: from there on, other moments may lie side by side"
+        return None
 
     def save_sheet(self, sheet: PendingFile) -> None:
         """Write the contact sheet, which has still to get its name.
