@@ -67,6 +67,8 @@ def test_window_that_is_made_again_has_its_own_memory_and_the_next_ones_what_is_
     before, now = Reduction(), Reduction(window=2)
     pool = Pool()
     begin = UpscaleProgress(frames_done=0, frames_total=9, work_done=0, work_total=None)
+    meter = Meter(begin, None)
+    meter.planned(steps=1, window=3, overlap=0)
     stream = ClusterStream(
         pool,
         ("model", None),
@@ -75,7 +77,7 @@ def test_window_that_is_made_again_has_its_own_memory_and_the_next_ones_what_is_
         SimpleNamespace(info=SimpleNamespace(path=Path("film"))),
         UpscaleSettings(),
         plan=SamplingPlan(window=3, overlap=0, tile=None),
-        meter=Meter(begin, steps=1, window=3, overlap=0, listener=None),
+        meter=meter,
         wants_stop=bool,
         first_frame=0,
     )

@@ -130,8 +130,47 @@ def test_progress_of_a_resumed_job_starts_where_it_stopped(film, tmp_path):
     told = []
     upscale_file(film, tmp_path / "out", Summing(), SETTINGS, told.append)
     work = STEPS * sum(window.stop - window.start for window in plan_windows(COUNT, 5, 2))
-    assert [each.frames_done for each in told[:2]] == [0, 3], "before the work, and after what was finished before"
+    sampling = [each for each in told if each.phase == "upscaling"]
+    assert [each.frames_done for each in sampling[:3]] == [0, 0, 3], "before the work, and after what was finished"
     assert (told[-1].frames_done, told[-1].work_done, told[-1].work_total) == (COUNT, work, work)
+
+
+def phases(told):
+    """Each phase once, and the shares that were told of it."""
+    seen = dict.fromkeys(each.phase for each in told)
+    return {phase: [each.phase_share for each in told if each.phase == phase] for phase in seen}
+
+
+@pytest.mark.parametrize("name", ["out", "out.mkv"])
+def test_checking_and_assembling_are_told_segment_by_segment(film, tmp_path, name):
+    stopped(film, tmp_path / name)
+    told = []
+    upscale_file(film, tmp_path / name, Summing(), SETTINGS, told.append)
+    shares, kept, windows = phases(told), STARTS.index(STARTS[2]), len(STARTS)
+    assert list(dict.fromkeys(each.phase for each in told))[1:] == ["checking", "assembling"], "after upscaling"
+    assert shares["checking"] == [(each + 1) / kept for each in range(kept)]
+    assert shares["assembling"] == [(each + 1) / (2 * windows) for each in range(2 * windows)]
+    assert set(shares["upscaling"]) == {None}
+
+
+@pytest.mark.parametrize("name", ["out", "out.mkv"])
+@pytest.mark.parametrize("phase", ["checking", "assembling"])
+def test_wish_to_stop_is_met_where_segments_are_checked_and_joined(film, tmp_path, phase, name):
+    target = tmp_path / name
+    upscale_file(film, tmp_path / f"whole-{name}", Summing(), SETTINGS)
+    before, told = listing(tmp_path), []
+    job = stopped(film, target)
+    with pytest.raises(InterruptionError) as caught:
+        upscale_file(
+            film, target, Summing(), SETTINGS, told.append, wants_stop=lambda: bool(told) and told[-1].phase == phase
+        )
+    kept = {"checking": STARTS[2], "assembling": COUNT}[phase]
+    assert f"{kept} finished frames are kept" in caught.value.__notes__[0]
+    assert not target.exists()
+    assert not (job / "result" / name).exists()
+    summary = upscale_file(film, target, Summing(), SETTINGS)
+    assert summary.frames_resumed == kept
+    assert sorted(listing(tmp_path)) == sorted([*before, name])
 
 
 def spoil_segment(job, start):

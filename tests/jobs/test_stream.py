@@ -64,7 +64,8 @@ def stream(lengths, window, overlap, first_frame=0, told=None, upscaler=None):
         start += length
     overlap = min(overlap, window - 1)
     begin = UpscaleProgress(frames_done=0, frames_total=sum(lengths), work_done=0, work_total=None)
-    meter = Meter(begin, steps=STEPS, window=window, overlap=overlap, listener=None if told is None else told.append)
+    meter = Meter(begin, None if told is None else told.append)
+    meter.planned(steps=STEPS, window=window, overlap=overlap)
     run = WindowStream(
         FallbackUpscaler(upscaler),
         shelf,

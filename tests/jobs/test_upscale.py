@@ -1,3 +1,4 @@
+import re
 from fractions import Fraction
 from pathlib import Path
 
@@ -11,9 +12,11 @@ from dgafvsr.jobs.shot_plan import FRAMES_AHEAD
 from dgafvsr.jobs.upscale import upscale_file
 from dgafvsr.sampling.windows import plan_windows
 from dgafvsr.video.codecs import EncoderSettings
+from dgafvsr.video.reader import open_source
 from dgafvsr.video.shots import LOOK_AHEAD
 from tests.jobs.standins import MILLISECOND, STEPS, Nearest, enlarged, job_of, lossless, pixels_of
 from tests.video.films import HEIGHT, WIDTH, listing, pictures, sound_of, times_of, write_film
+from tests.video.test_deinterlacing import interlaced_film
 from tests.video.test_folders import fill
 
 
@@ -273,6 +276,33 @@ def test_damage_in_the_middle_is_one_clear_error_and_keeps_what_is_finished(tmp_
     with pytest.raises(InputError, match=r"a\.mp4 is damaged after frame \d+ \(\d\.\d\d s\)"):
         upscale_file(film, tmp_path / target, Nearest(), UpscaleSettings(window=4, overlap=1))
     assert sorted(listing(tmp_path)) == [job_of(tmp_path / target).name, "a.mp4"]
+
+
+@pytest.mark.parametrize("target", ["out.mkv", "out.mp4"])
+def test_damage_of_a_video_can_be_left_out_and_is_said_with_its_time(tmp_path, target):
+    film = damaged(tmp_path)
+    summary = upscale_file(film, tmp_path / target, Nearest(), UpscaleSettings(on_error="skip-damaged"))
+    times = times_of(tmp_path / target)[0]
+    assert 0 < len(times) == summary.frames < 48
+    assert all(abs(time - Fraction(round(24 * time), 24)) <= MILLISECOND for time in times), "shown when they were"
+    assert len({round(24 * time) for time in times}) == len(times)
+    (told,) = [note for note in summary.warnings if "damaged" in note]
+    assert re.search(r"\d\.\d\d s", told)
+
+
+def test_interlaced_film_is_deinterlaced_on_demand(tmp_path):
+    film = interlaced_film(tmp_path / "a.mp4")
+    with pytest.raises(InputError, match="--deinterlace"):
+        upscale_file(film, tmp_path / "out.mkv", Nearest())
+    settings = UpscaleSettings(deinterlace=True, encoder=EncoderSettings(codec="ffv1"))
+    upscale_file(film, tmp_path / "out.mkv", Nearest(), settings)
+    assert times_of(tmp_path / "out.mkv")[0] == times_of(film)[0]
+    with open_source(film, deinterlace=True) as source:
+        whole = np.stack([frame.pixels for frame in source])
+    difference = pixels_of(tmp_path / "out.mkv").astype(int) - enlarged(whole)
+    assert np.abs(difference).mean() < 1  # of colour stored at half the size
+    with open_source(tmp_path / "out.mkv") as made:
+        assert not made.info.interlaced
 
 
 @pytest.mark.parametrize(

@@ -22,7 +22,7 @@ import hashlib
 import json
 import os
 import shutil
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from itertools import pairwise, zip_longest
 from pathlib import Path
@@ -213,10 +213,17 @@ class JobFolder:
             raise writing_error(self.path, error) from error
         manifest.write(self.path / MANIFEST)
 
-    def verify(self) -> tuple[str, ...]:
-        """Read every finished file again and settle which windows are to be redone; one sentence if there are any."""
-        records = self.finished
-        damaged = {each.start for each in records if not is_whole(each.segment_in(self._windows))}
+    def verify(self, on_share: Callable[[float], None] = lambda share: None) -> tuple[str, ...]:
+        """Read every finished file again and settle which windows are to be redone; one sentence if there are any.
+
+        Args:
+            on_share: told after every file what part of them is read, in (0, 1].
+        """
+        records, damaged = self.finished, set[int]()
+        for index, each in enumerate(records, start=1):
+            if not is_whole(each.segment_in(self._windows)):
+                damaged.add(each.start)
+            on_share(index / len(records))
         damaged |= {
             after.start
             for before, after in pairwise(records)

@@ -7,7 +7,7 @@ Transparency is not the model's business; a Lanczos filter enlarges it.
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -138,12 +138,15 @@ class JobOutput:
                 alpha = quantize(resize(to_unit(frame.alpha), size), depth)
             yield frame.with_pixels(quantize(resize(picture, size), depth), alpha)
 
-    def publish(self, job: JobFolder, part: TakenPart | None = None) -> tuple[str, ...]:
+    def publish(
+        self, job: JobFolder, part: TakenPart | None = None, on_share: Callable[[float], None] = lambda share: None
+    ) -> tuple[str, ...]:
         """Put all finished windows together, verify the whole and give it its name.
 
         Args:
             job: with every window finished.
             part: of the film, all its frames read; None for the whole film.
+            on_share: told in between what part is done, in (0, 1].
 
         Returns:
             What the output does not hold, one sentence each.
@@ -160,6 +163,7 @@ class JobOutput:
             self.encoding,
             start_seconds=None if part is None else part.start_seconds,
             stop_seconds=None if part is None else part.stop_seconds,
+            on_share=on_share,
         )
         pending = self._pending(job)
         try:

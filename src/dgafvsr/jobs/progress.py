@@ -4,10 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
+from typing import Literal
 
 from dgafvsr.sampling.windows import count_visits
 
-__all__ = ["Listener", "Meter", "UpscaleProgress"]
+__all__ = ["Listener", "Meter", "Phase", "UpscaleProgress"]
+
+Phase = Literal["checking", "upscaling", "stopping", "assembling"]
+"""What a job does: reads again what earlier runs have finished; samples and stores windows; was asked to stop and
+finishes the frames that are sampled already; puts the windows together and verifies the whole."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -25,8 +30,10 @@ class UpscaleProgress:
     notes: tuple[str, ...] = ()
     """What there is to say so far, one sentence each: from the beginning what the output will not hold, then what has
     happened on the way, such as windows made smaller because the memory was full."""
-    finishing: bool = False
-    """Whether the job was asked to stop and is finishing the frames that are sampled already."""
+    phase: Phase = "upscaling"
+    """What is being done."""
+    phase_share: float | None = None
+    """What part of checking or assembling is done, in [0, 1]; None in the other phases, which `work_done` measures."""
 
 
 Listener = Callable[[UpscaleProgress], None]
@@ -37,17 +44,26 @@ class Meter:
 
     Args:
         begin: nothing is done yet.
-        steps: denoising steps.
-        window: frames sampled together.
-        overlap: frames that neighbouring windows share.
         listener: told of every change; None for nobody.
     """
 
-    def __init__(
-        self, begin: UpscaleProgress, *, steps: int, window: int, overlap: int, listener: Listener | None
-    ) -> None:
-        self._steps, self._window, self._overlap, self._listener = steps, window, overlap, listener
-        self._progress = begin
+    def __init__(self, begin: UpscaleProgress, listener: Listener | None) -> None:
+        self._progress, self._listener = begin, listener
+        self._steps = self._window = self._overlap = 0
+
+    def planned(self, *, steps: int, window: int, overlap: int) -> None:
+        """Settle what a frame costs, before the first shot.
+
+        Args:
+            steps: denoising steps.
+            window: frames sampled together.
+            overlap: frames that neighbouring windows share.
+        """
+        self._steps, self._window, self._overlap = steps, window, overlap
+
+    def began(self) -> None:
+        """Say that nothing is done yet."""
+        self._tell(self._progress)
 
     def entered_shot(self, start: int, work_before: int | None = None) -> None:
         """Plans the rest of the film as one shot: a cut costs windows, and saves overlaps.
@@ -75,9 +91,14 @@ class Meter:
         work = self._progress.work_done + self._steps * sampled
         self._tell(replace(self._progress, work_done=work, frames_done=self._progress.frames_done + emitted))
 
-    def finishing(self) -> None:
-        """Say that nothing more is sampled."""
-        self._tell(replace(self._progress, finishing=True))
+    def entered(self, phase: Phase, share: float | None = None) -> None:
+        """Say what is done from now on, or how far checking or assembling is.
+
+        Args:
+            phase: what is done.
+            share: what part of it is done already, in [0, 1].
+        """
+        self._tell(replace(self._progress, phase=phase, phase_share=share))
 
     def noted(self, notes: Iterable[str]) -> None:
         """Say what has happened."""

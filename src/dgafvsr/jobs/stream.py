@@ -221,7 +221,7 @@ class WindowStream:
                         behind.append(sampled)
                     frames = self._stop
             except InterruptionError:
-                self._meter.finishing()
+                self._meter.entered("stopping")
                 raise
         written()
         return frames

@@ -24,10 +24,11 @@ from dgafvsr.jobs.manifest import FORMAT, Manifest
 from dgafvsr.jobs.outputs import JobOutput, plan_output
 from dgafvsr.jobs.parts import TakenPart
 from dgafvsr.jobs.peak_memory import peak_memory_bytes, reset_peak_memory
-from dgafvsr.jobs.progress import Listener, Meter, UpscaleProgress
+from dgafvsr.jobs.progress import Listener, Meter, Phase, UpscaleProgress
 from dgafvsr.jobs.sampling_plan import SamplingPlan, plan_sampling, with_fallback
 from dgafvsr.jobs.settings import UpscaleSettings
 from dgafvsr.jobs.shot_plan import ShotPlan
+from dgafvsr.jobs.stopping import check_stop
 from dgafvsr.jobs.stream import WindowStream
 from dgafvsr.jobs.upscaler import Upscaler
 from dgafvsr.video.arrays import MINIMUM_SIDE
@@ -125,7 +126,8 @@ def upscale_file(
         pipeline: the model.
         settings: None for the defaults.
         listener: called before the work begins, after each unit of it, and after each window.
-        wants_stop: asked after each unit of work; once it says True, the job stops and keeps what is finished.
+        wants_stop: asked after each unit of work, also of checking and assembling; once it says True, the job stops and
+            keeps what is finished.
         machinery: None for this process.
 
     Raises:
@@ -146,11 +148,11 @@ def upscale_file(
         folder = settings.job.folder or job_folder_of(output.target)
         with _shot_plan(reader.info, output.target, settings) as plan, JobFolder(folder, keep=settings.job.keep) as job:
             output.check(job)
-            run = _Run(reader, output, job, pipeline, settings, machinery or Machinery(), listener)
+            run = _Run(reader, output, job, pipeline, settings, machinery or Machinery(), listener, wants_stop)
             try:
-                frames = run.upscale(plan, wants_stop)
+                frames = run.upscale(plan)
                 notes = [note for record in job.finished for note in record.notes]
-                warnings = (*run.notes, *notes, *output.publish(job, run.part))
+                warnings = (*run.notes, *notes, *output.publish(job, run.part, run.telling("assembling")))
             except Exception as error:
                 _say_how_to_go_on(error, job, restart=settings.job.restart)
                 raise
@@ -186,15 +188,18 @@ class _Run:
         settings: UpscaleSettings,
         machinery: Machinery,
         listener: Listener | None,
+        wants_stop: Callable[[], bool],
     ) -> None:
         self._reader, self._output, self._job = reader, output, job
         self._pipeline, self._settings, self._machinery = pipeline, settings.resolved(pipeline), machinery
-        self._listener = listener
+        self._listener, self._wants_stop = listener, wants_stop
         self.part: TakenPart | None = None
         """The part of the film that is made, None for all of it."""
         self.plan = self._agree()
-        self.notes = (*output.notes, *job.verify())
-        self.frames_resumed = sum(record.frames for record in job.unspoilt)
+        self.notes: tuple[str, ...] = output.notes
+        """What there was to say before the first window."""
+        self.frames_resumed = 0
+        """Frames that an earlier run had finished."""
 
     def _agree(self) -> SamplingPlan:
         """The plan of the job that the folder holds when it returns: a new one, or one to go on with."""
@@ -208,7 +213,7 @@ class _Run:
         told = self._settings.told(self._output.encoding)
         if begun is not None:  # before the model is loaded: a wrong option costs no waiting
             begun.check(path, program=program, source=source, settings=told)
-        self._begin = self._foretell()
+        self._meter = self._foretell()
         model = {"sha256": fingerprint_model(self._pipeline), "device": str(self._pipeline.device).partition(":")[0]}
         if begun is not None:
             begun.check(path, model=model)
@@ -217,7 +222,16 @@ class _Run:
         self._job.begin(Manifest(program=program, source=source, settings=told, model=model, plan=asdict(plan)))
         return plan
 
-    def _foretell(self) -> UpscaleProgress:
+    def telling(self, phase: Phase) -> Callable[[float], None]:
+        """What tells how far checking or assembling is, and looks whether somebody wants it to stop."""
+
+        def tell(share: float) -> None:
+            self._meter.entered(phase, share)
+            check_stop(self._wants_stop)
+
+        return tell
+
+    def _foretell(self) -> Meter:
         """Tell what will be lost while nothing is lost yet, not even the time to load the model."""
         info, part = self._reader.info, self._settings.part
         begin = UpscaleProgress(
@@ -227,25 +241,24 @@ class _Run:
             work_total=None,
             notes=(*self._output.notes, *foreseen_losses(self._output.info, self._output.encoding)),
         )
-        if self._listener is not None:
-            self._listener(begin)
-        return begin
+        meter = Meter(begin, self._listener)
+        meter.began()
+        return meter
 
-    def upscale(self, plan: ShotPlan, wants_stop: Callable[[], bool]) -> int:
+    def upscale(self, plan: ShotPlan) -> int:
         """How many frames the output has; every one of them is finished in the job folder."""
+        self.notes += self._job.verify(self.telling("checking"))
+        self.frames_resumed = sum(record.frames for record in self._job.unspoilt)
         settings = self._settings
         first, frames = None, iter(self._reader)
         if settings.part is not None:
             self.part = settings.part.take(self._reader)
             first, frames = self.part.first_index, self.part.frames
-        meter = Meter(
-            self._begin,
-            steps=settings.steps or self._pipeline.default_steps,
-            window=self.plan.window,
-            overlap=self.plan.overlap,
-            listener=self._listener,
+        self._meter.planned(
+            steps=settings.steps or self._pipeline.default_steps, window=self.plan.window, overlap=self.plan.overlap
         )
-        meter.noted(self.notes)
+        self._meter.entered("upscaling")
+        self._meter.noted(self.notes)
         finished = self._job.finished
         # The frames depend on it: a job that had to do with less goes on with less.
         reduction = Reduction(**finished[-1].reduction) if finished else None
@@ -255,8 +268,8 @@ class _Run:
             self._output,
             settings,
             plan=self.plan,
-            meter=meter,
-            wants_stop=wants_stop,
+            meter=self._meter,
+            wants_stop=self._wants_stop,
             first_frame=first or 0,
         )
         count = stream.run(plan.split(frames, first_frame=first))

@@ -21,7 +21,7 @@ import hashlib
 import os
 import shutil
 from collections import deque
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from itertools import pairwise
@@ -126,6 +126,7 @@ def assemble(
     overwrite: bool = False,
     start_seconds: Fraction | None = None,
     stop_seconds: Fraction | None = None,
+    on_share: Callable[[float], None] = lambda share: None,
 ) -> tuple[str, ...]:
     """Join segments into the film, which appears under its name only when it is complete; nothing is encoded again.
 
@@ -137,6 +138,8 @@ def assemble(
         overwrite: whether an existing film may be replaced.
         start_seconds: of a part of the source: when the source shows what the segments show at 0. None for all of it.
         stop_seconds: when the source shows the frame after the part; None where the part ends with the source.
+        on_share: told what part is done, in (0, 1], after each segment is checked and again after it is joined. What it
+            raises ends the assembling; nothing is left then.
 
     Returns:
         What the film does not hold, one sentence each.
@@ -147,13 +150,25 @@ def assemble(
         ResourceError: the disk is full.
         InputError: the source of the other streams cannot be opened.
     """
-    _check_segments(segments)
+    told = _Share(len(segments), on_share)
+    _check_segments(segments, told)
     if encoding.is_folder:
-        return _assemble_pictures(segments, Path(target), info, encoding, overwrite)
+        return _assemble_pictures(segments, Path(target), info, encoding, overwrite, told)
     span = None if start_seconds is None else _span_of(segments, info, start_seconds, stop_seconds)
     return _assemble_film(
-        segments, FilmFile(Path(target), info, encoding, overwrite=overwrite, span=span), info, encoding
+        segments, FilmFile(Path(target), info, encoding, overwrite=overwrite, span=span), info, encoding, told
     )
+
+
+class _Share:
+    """Counts segments: each is checked, and each is joined."""
+
+    def __init__(self, segments: int, tell: Callable[[float], None]) -> None:
+        self._done, self._all, self._tell = 0, 2 * segments, tell
+
+    def __call__(self) -> None:
+        self._done += 1
+        self._tell(self._done / self._all)
 
 
 def _checked(frames: Iterable[Frame], info: SourceInfo) -> Iterator[Frame]:
@@ -238,7 +253,7 @@ def _sha256(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def _check_segments(segments: Sequence[Segment]) -> None:
+def _check_segments(segments: Sequence[Segment], told: Callable[[], None]) -> None:
     assert segments
     for segment in segments:
         if not is_whole(segment):
@@ -247,6 +262,7 @@ def _check_segments(segments: Sequence[Segment]) -> None:
                 expected=f"sha256 {segment.sha256[:12]}...",
                 remedy="run the same command again, it makes what is missing",
             )
+        told()
     for before, after in pairwise(segments):
         if after.first_pts <= before.last_pts:
             raise OutputError(
@@ -264,7 +280,7 @@ def _span_of(
 
 
 def _assemble_film(
-    segments: Sequence[Segment], film: FilmFile, info: SourceInfo, encoding: Encoding
+    segments: Sequence[Segment], film: FilmFile, info: SourceInfo, encoding: Encoding, told: Callable[[], None]
 ) -> tuple[str, ...]:
     with film:
         try:
@@ -279,7 +295,7 @@ def _assemble_film(
                     stream.codec_context.pix_fmt = encoding.pixel_format
                 set_picture_properties(stream, film.container.format.name, info, encoding)
             film.start(segments[0].first_pts, stream)
-            for packet in _film_packets(segments, setup, film.shift):
+            for packet in _film_packets(segments, setup, film.shift, told):
                 packet.time_base, packet.stream = info.time_base, stream
                 film.mux([packet])
             for segment in segments:
@@ -295,7 +311,9 @@ def _opened(segment: Segment) -> InputContainer:
     return av.open(str(segment.path.absolute()), mode="r", format="matroska")
 
 
-def _film_packets(segments: Sequence[Segment], setup: bytes | None, shift: int) -> Iterator[Packet[VideoStream]]:
+def _film_packets(
+    segments: Sequence[Segment], setup: bytes | None, shift: int, told: Callable[[], None]
+) -> Iterator[Packet[VideoStream]]:
     """All packets with the film's times, decoding times rising throughout."""
     reordering = max(segment.reordering for segment in segments)
     start, step = segments[0].first_pts + shift, segments[0].durations[0]
@@ -315,18 +333,27 @@ def _film_packets(segments: Sequence[Segment], setup: bytes | None, shift: int) 
                     packet.pts, packet.dts = segment.pts[place] + shift, due.popleft()
                     packet.duration = segment.durations[place]
                     yield packet
+        told()
 
 
 def _assemble_pictures(
-    segments: Sequence[Segment], target: Path, info: SourceInfo, encoding: Encoding, overwrite: bool
+    segments: Sequence[Segment],
+    target: Path,
+    info: SourceInfo,
+    encoding: Encoding,
+    overwrite: bool,
+    told: Callable[[], None],
 ) -> tuple[str, ...]:
     pending = PendingFolder(target, overwrite=overwrite, source=info.path, may_hold=IMAGE_SUFFIXES)
     try:
-        files = [file for segment in segments for file in sorted(segment.path.iterdir())]
-        for index, file in enumerate(files):
-            _link(file, pending.path / picture_name(index, encoding))
-        if len(files) != sum(segment.frames for segment in segments):
-            raise OutputError(f"{target} is not complete", got=f"{len(files)} pictures")
+        count = 0
+        for segment in segments:
+            for file in sorted(segment.path.iterdir()):
+                _link(file, pending.path / picture_name(count, encoding))
+                count += 1
+            told()
+        if count != sum(segment.frames for segment in segments):
+            raise OutputError(f"{target} is not complete", got=f"{count} pictures")
         pending.publish()
     except OSError as error:
         raise writing_error(target, error) from error

@@ -27,6 +27,20 @@ def test_work_and_frames_are_shown():
     assert "ETA" in console.file.getvalue()
 
 
+def test_phases_that_sample_nothing_have_a_share_of_their_own():
+    console = terminal()
+    with UpscaleBar("upscaling", console) as bar:
+        bar(UpscaleProgress(frames_done=10, frames_total=10, work_done=20, work_total=20))
+        bar(
+            UpscaleProgress(
+                frames_done=10, frames_total=10, work_done=20, work_total=20, phase="assembling", phase_share=0.25
+            )
+        )
+    last = console.file.getvalue().rpartition("assembling")[2]
+    assert "25%" in last
+    assert "10/10 frames" in last
+
+
 def test_unknown_length_is_shown_as_such():
     console = terminal()
     with UpscaleBar("upscaling", console) as bar:

@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 from dgafvsr.apps.web.progress import Eta
 from dgafvsr.jobs.progress import UpscaleProgress
 
@@ -42,6 +44,11 @@ def test_unknown_length_has_no_forecast():
     clock.now += 60
     told = eta(at(2, None))
     assert (told.share, told.seconds_left) == (None, None)
+
+
+def test_checking_and_assembling_have_a_share_of_their_own():
+    told = Eta(Clock())(replace(at(100), phase="assembling", phase_share=0.25))
+    assert (told.phase, told.share, told.frames_done, told.seconds_left) == ("Assembling", 0.25, 50, None)
 
 
 def test_end_of_the_work_is_not_the_end():

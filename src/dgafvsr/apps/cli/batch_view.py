@@ -70,11 +70,12 @@ class BatchView:
         if progress.work_total:
             self._shares[file] = min(1.0, progress.work_done / progress.work_total)
         total = "?" if progress.frames_total is None else progress.frames_total
+        note = f"{progress.frames_done}/{total} frames written"
         self._progress.update(
             self._running[file],
             completed=progress.work_done,
             total=progress.work_total,
-            note=f"{progress.frames_done}/{total} frames written",
+            note=note if progress.phase == "upscaling" else f"{note}, {progress.phase}",
         )
 
     def __enter__(self) -> Self:

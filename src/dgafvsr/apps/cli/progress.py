@@ -66,15 +66,18 @@ class EvaluationBar(_Bar):
 
 
 class UpscaleBar(_Bar):
-    """Progress of a film over its (step, frame) work."""
+    """Progress of a film: over its (step, frame) work, or over the segments that are checked or put together."""
 
     def __call__(self, progress: UpscaleProgress) -> None:
         """Show where a job is."""
         total = "?" if progress.frames_total is None else progress.frames_total
         note = f"{progress.frames_done}/{total} frames written"
-        if progress.finishing:
-            note += "; stopping, a window is being finished (Ctrl-C again gives it up)"
-        self._progress.update(self._task, completed=progress.work_done, total=progress.work_total, note=note)
+        if progress.phase == "stopping":
+            note += "; a window is being finished (Ctrl-C again gives it up)"
+        done, whole = (progress.work_done, progress.work_total)
+        if progress.phase_share is not None:
+            done, whole = progress.phase_share, 1
+        self._progress.update(self._task, description=progress.phase, completed=done, total=whole, note=note)
 
 
 class TrainBar(_Bar):

@@ -55,6 +55,13 @@ class Eta:
         finishing = total is not None and done >= total  # decoding and storing the last frames is no unit of work
         if total is not None and not finishing and worked > 0 and seconds >= LEAST_SECONDS:
             left = seconds / worked * (total - done)
+        if progress.phase_share is not None:
+            return JobProgress(
+                phase=progress.phase.capitalize(),
+                share=progress.phase_share,
+                frames_done=progress.frames_done,
+                frames_total=progress.frames_total,
+            )
         return JobProgress(
             phase="Finishing" if finishing else "Upscaling",
             share=None if not total else min(1.0, done / total),

@@ -79,7 +79,7 @@ def _bar(progress: JobProgress) -> str:
     percent = None if progress.share is None else 100 * progress.share
     width = "" if percent is None else f' style="width:{percent:.1f}%"'
     parts = [progress.phase]
-    if progress.frames_total and progress.phase in ("Upscaling", "Finishing", "Stopping"):
+    if progress.frames_total and progress.phase in ("Upscaling", "Finishing", "Stopping", "Assembling"):
         parts.append(f"{progress.frames_done} of {progress.frames_total} frames written")
     parts += [] if percent is None else [f"{percent:.0f} %"]
     parts += [] if progress.seconds_left is None else [forecast(progress.seconds_left)]
