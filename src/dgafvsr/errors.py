@@ -1,10 +1,13 @@
 """Typed errors: what was wrong, what was got, what was expected, what to do.
 
 Every error that a user can cause is a `DGAFVSRError`. Its text is one message, written once, at the border where the
-bad value enters; the command line prints it and leaves with `exit_code`.
+bad value enters; the command line prints it and leaves with `exit_code`. An error that is pickled, by a process that
+prepares data or computes scores, arrives as it was.
 """
 
 from __future__ import annotations
+
+from typing import Any
 
 __all__ = [
     "DGAFVSRError",
@@ -41,6 +44,14 @@ class DGAFVSRError(Exception):
         parts += [f"Remedy: {remedy}"] if remedy is not None else []
         super().__init__(". ".join(part.rstrip(".") for part in parts) + ".")
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        # Exception's own would call the class with the message alone, whatever arguments it takes.
+        texts = {
+            name: None if value is None else str(value)
+            for name, value in (("got", self.got), ("expected", self.expected))
+        }
+        return _restore, (type(self), self.args, self.__dict__ | texts)
+
 
 class UsageError(DGAFVSRError):
     """An option or argument that contradicts another or is out of its range."""
@@ -76,3 +87,10 @@ class InterruptionError(DGAFVSRError):
     """A job that was asked to stop before it was done."""
 
     exit_code = 130
+
+
+def _restore(kind: type[DGAFVSRError], args: tuple[Any, ...], parts: dict[str, Any]) -> DGAFVSRError:
+    """A pickled error; what was got and expected is text now."""
+    error = kind.__new__(kind, *args)
+    error.__dict__.update(parts)
+    return error

@@ -58,6 +58,28 @@ def test_every_arm_is_trained_and_the_table_has_them_all(base, val, data_folder,
     assert len({line["losses"]["loss"] for line in first.values()}) == 1  # zero convolutions: the frozen denoiser's
 
 
+def test_the_table_is_never_that_of_other_arms(base, val, data_folder, tmp_path):
+    output = tmp_path / "run"
+
+    def call(*arms, minutes=None):
+        overrides = {**SMALL, "base": str(base), "arms": arms}
+        options = RunOptions(val=val, max_minutes=minutes)
+        return run("ablation", data=data_folder, output=output, overrides=overrides, options=options)
+
+    tables = [output / "table.md", output / "table.json"]
+    assert call("zero") == tables[0]
+    first = tables[0].read_text()
+    assert call("zero", minutes=0.0) == tables[0]  # all is there; only the table is made again
+    assert tables[0].read_text() == first
+    assert call("zero", "centered", minutes=0.0) == output  # the new arm is not trained yet
+    assert not any(table.exists() for table in tables)
+    assert "| centered |" in call("zero", "centered").read_text()
+    assert "| centered |" not in call("zero").read_text()
+    shutil.rmtree(output / "arms" / "off" / "frames")
+    assert call("zero", minutes=0.0) == output  # not sampled yet
+    assert not any(table.exists() for table in tables)
+
+
 def test_arms_differ_from_the_method_in_what_they_say():
     recipe = RECIPES["ablation"].make()
     method = arm_recipe(recipe, "nearest-dense")

@@ -8,12 +8,13 @@ import torch
 from diffusers import ControlNetModel
 from safetensors.torch import load_file
 
-from dgafvsr.errors import ModelError
+from dgafvsr.errors import ModelError, UsageError
 from dgafvsr.models.checkpoints import load_guidance, load_parts
 from dgafvsr.models.guidance_unet import GuidanceUNet
 from dgafvsr.training.checkpoints import latest_checkpoint, load_checkpoint
 from dgafvsr.training.export import export_run
 from dgafvsr.training.recipes import run
+from dgafvsr.training.runs import RunOptions
 
 SMALL = {
     "flow": "dis",
@@ -100,6 +101,14 @@ def test_gradient_checkpointing_and_chunks_change_nothing(base, reds, tmp_path):
     # Adam's first step is the gradient's sign: where a gradient is rounding alone, that may differ by twice the rate
     for name, value in weights[0].items():
         torch.testing.assert_close(value, weights[1][name], atol=1.01e-4, rtol=0)
+
+
+@pytest.mark.parametrize("recipe", ["guidance-sdx4", "stablevsr"])
+def test_a_cache_without_use_is_refused_before_anything_is_written(recipe, base, reds, tmp_path):
+    options = RunOptions(cache=tmp_path / "cache")
+    with pytest.raises(UsageError, match="the cache would keep nothing"):
+        run(recipe, data=reds, output=tmp_path / "run", overrides={**SMALL, "base": str(base)}, options=options)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["train_sharp"]
 
 
 def test_a_missing_base_is_refused(reds, tmp_path):

@@ -3,6 +3,7 @@ from __future__ import annotations
 import json
 import os
 import signal
+from pathlib import Path
 
 import pytest
 import torch
@@ -19,6 +20,8 @@ from dgafvsr.training.model_card import ModelCard
 from dgafvsr.training.own_model import make_scheduler
 from dgafvsr.training.recipes import run
 from dgafvsr.training.runs import RunOptions
+
+OLD = ".model.dgafvsr-old"
 
 
 @pytest.fixture
@@ -72,6 +75,31 @@ def test_a_model_is_replaced_and_anything_else_is_kept(model, tmp_path):
     with pytest.raises(OutputError, match="something else"):
         write_model(tmp_path / "photos", model)
     assert (tmp_path / "photos" / "holiday.jpg").exists()
+
+
+@pytest.mark.parametrize(("fault", "kept"), [(OSError(5, "broken"), "model"), (KeyboardInterrupt(), OLD)])
+def test_an_older_model_is_there_whatever_happens_to_the_new_one(model, tmp_path, monkeypatch, fault, kept):
+    """A kill is never caught, as `KeyboardInterrupt` is not here."""
+    write_model(tmp_path / "model", model)
+    (tmp_path / "model" / "README.md").write_text("old")
+    rename = Path.rename
+
+    def torn(self, target):
+        if self.name == "model.partial":
+            raise fault
+        return rename(self, target)
+
+    with monkeypatch.context() as broken:
+        broken.setattr(Path, "rename", torn)
+        with pytest.raises((OutputError, KeyboardInterrupt)):
+            write_model(tmp_path / "model", model)
+    left = ["model"] if kept == "model" else [OLD, "model.partial"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == left
+    assert (tmp_path / kept / "README.md").read_text() == "old"
+    assert load_parts(tmp_path / kept).guidance is not None
+    write_model(tmp_path / "model", model)
+    assert [path.name for path in tmp_path.iterdir()] == ["model"]
+    assert "toy" in (tmp_path / "model" / "README.md").read_text()
 
 
 def test_exported_networks_keep_their_type(model, tmp_path):

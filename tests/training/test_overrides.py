@@ -80,6 +80,8 @@ def test_differences_in_what_is_learned_are_named_and_circumstances_are_not():
     assert differences({**found, "speed": 1}, TINY) == ["speed"]
     ablation = RECIPES["ablation"].make()
     assert differences(recipe_to_json(ablation), dataclasses.replace(ablation, arms=("zero",))) == []
+    base = RECIPES["guidance-sdx4"].make()
+    assert differences(recipe_to_json(base), dataclasses.replace(base, encode_batch=3)) == []
 
 
 def test_files_of_before_a_field_existed_stay_good():

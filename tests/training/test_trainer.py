@@ -293,6 +293,26 @@ def test_scaled_gradients_that_overflow_only_skip_their_step(tmp_path):
     assert len(reports) == 6
 
 
+@pytest.mark.parametrize("slope", [float("inf"), float("nan")])
+def test_scaled_gradients_that_overflow_at_every_scale_stop_with_the_batch_saved(tmp_path, slope):
+    class Steep(ToyStage):
+        def forward(self, batch, draws):
+            losses = super().forward(batch, draws)
+            losses["loss"].register_hook(lambda gradient: gradient * slope)  # the loss itself is a number
+            return losses
+
+    stage, config = Steep(), replace(CONFIG, steps=100, precision="fp16")
+    # from 2^16 to 2^-10, one halving a step
+    with pytest.raises(ResourceError, match=r"gradients of toy are not finite at step 26.*scale 0\.00097.*bf16"):
+        reports_of(tmp_path, stage, config)
+    assert load_file(tmp_path / "failure-000026.safetensors")["samples"].tolist() == [104, 105, 106, 107]
+    checkpoint = load_checkpoint(latest_checkpoint(tmp_path))
+    assert (checkpoint.step, checkpoint.notes["updates"]) == (26, "0")
+    assert torch.equal(stage.trained.weight, ToyStage().trained.weight)
+    with pytest.raises(ResourceError, match="not finite at step 26"):  # the scale is part of what is gone on with
+        reports_of(tmp_path, Steep(), config)
+
+
 def test_frozen_networks_stay_in_eval_mode():
     stage = ToyStage()
     stage.frozen = nn.Dropout()

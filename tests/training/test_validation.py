@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import io
 import json
 import shutil
 from dataclasses import replace
@@ -65,6 +66,23 @@ def test_validations_are_logged(tmp_path):
     assert lines[0]["scores"] == lines[1]["scores"]  # deterministic: these samplers do not learn
     assert {"psnr", "tof"} <= set(lines[0]["scores"]["off"])
     assert sorted(path.name for path in (tmp_path / "validation").iterdir()) == ["000001.png", "000002.png"]
+
+
+def test_tensorboard_has_the_picture_of_each_validation(tmp_path):
+    events = pytest.importorskip("tensorboard.backend.event_processing.event_accumulator")
+    options = TrainOptions(validate=Validator(clips=clips()))
+    train(Sampled(), replace(CONFIG, steps=4, validate_every=2), folder=tmp_path, name="toy", options=options)
+    found = events.EventAccumulator(str(tmp_path / "tensorboard"))
+    found.Reload()
+    pictures = found.Images("validation")
+    assert [picture.step for picture in pictures] == [2, 4]
+    for picture in pictures:
+        assert (picture.width, picture.height) == (3 * 80, 3 * 64)  # 3 frames; truth and two samplers
+        strip = np.asarray(Image.open(tmp_path / "validation" / f"{picture.step:06d}.png"))
+        assert np.array_equal(np.asarray(Image.open(io.BytesIO(picture.encoded_image_string))), strip)
+    (clip,) = clips()
+    assert np.array_equal(strip[:64, :80], clip.hr[0])
+    assert {"validation/psnr on", "validation/psnr off"} <= set(found.Tags()["scalars"])
 
 
 def test_videos_are_halved_and_their_middle_is_used(data_folder, tmp_path):

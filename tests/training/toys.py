@@ -45,7 +45,7 @@ class ConvolutionStage(Stage):
         self.data = PictureNumbers()
 
     def forward(self, batch, draws):
-        noise = draws.normal(*batch["x"].shape[1:])
+        noise = draws.normal(*batch["x"].shape[1:]).to(batch["x"])
         return {"loss": F.mse_loss(self.trained(batch["x"] + 0.1 * noise).float(), batch["x"])}
 
 
@@ -61,7 +61,7 @@ class ToyStage(Stage):
         self.scale = scale
 
     def forward(self, batch, draws):
-        noise = draws.normal(*batch["x"].shape[1:])
+        noise = draws.normal(*batch["x"].shape[1:]).to(batch["x"])
         output = self.trained(batch["x"] + 0.1 * noise)
         errors = F.mse_loss(output.float(), batch["x"], reduction="none").mean(dim=1) * self.scale
         return {"loss": errors.mean(), "by_level": by_noise_level(errors, draws.integers(1000), 1000)}

@@ -12,12 +12,13 @@ decoder: encoder-only guidance.
 
     output/arms/ARM/...      a stage's folder each
     output/arms/ARM/frames/  the validation clips as this arm shows them
-    output/table.md, .json   the table
+    output/table.md, .json   the table of the arms of the last call; none while one of them is not finished
 """
 
 from __future__ import annotations
 
 import dataclasses
+import json
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -54,6 +55,9 @@ ARMS: Mapping[str, Mapping[str, Any]] = {
 }
 """What each arm changes of the shared recipe."""
 
+TABLES = (".md", ".json")
+"""In the order in which they are written: what the second shows, the first shows too."""
+
 METRICS: tuple[MetricName, ...] = ("psnr", "ssim", "lpips", "dists", "tlpips", "tof")
 
 
@@ -84,6 +88,9 @@ def train_ablation(run: Run, recipe: AblationRecipe) -> Path:
     base = resolve_folder(recipe.base)
     run.begin("ablation", recipe)
     parts = load_parts(base, with_guidance=False)
+    with one_process() as first:
+        if first and _shown(run.output) != {"bicubic", *recipes, "off"}:
+            _remove_table(run.output)
     samplers: dict[str, ClipSampler] = {"bicubic": bicubic_sampler}
     for arm, own in recipes.items():
         samplers[arm] = _train_arm(run, own, parts, arm)
@@ -125,16 +132,30 @@ def _train_arm(run: Run, recipe: GuidanceRecipe, parts: ModelParts, arm: str) ->
 
 
 def _make_table(run: Run, recipe: AblationRecipe, samplers: Mapping[str, ClipSampler]) -> None:
-    """Sample what is not there yet, score, and write the table; leaves without one when the time is up."""
+    """Sample what is not there yet, score, and write the table; leaves none when the time is up."""
     assert run.val is not None
     clips = load_clips(run.val, recipe.scoring)
     folders = {name: run.output / "arms" / name / "frames" for name in samplers}
     for name, sampler in samplers.items():
         if not sample_clips(sampler, clips, folders[name], stop=_time_is_up(run)):
+            _remove_table(run.output)
             return
     result = score_samplers(folders, clips, run.output / "truth", METRICS)
-    for suffix in (".json", ".md"):
+    for suffix in TABLES:
         save_report(result, run.output / f"table{suffix}", overwrite=True)
+
+
+def _shown(output: Path) -> set[str]:
+    """The samplers of the table that is there; empty where there is none, or a damaged one."""
+    try:
+        return set(json.loads((output / "table.json").read_text(encoding="utf-8"))["methods"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return set()
+
+
+def _remove_table(output: Path) -> None:
+    for suffix in TABLES:
+        (output / f"table{suffix}").unlink(missing_ok=True)
 
 
 def _time_is_up(run: Run) -> Callable[[], bool]:

@@ -61,7 +61,7 @@ def train_base_guidance(run: Run, recipe: BaseGuidanceRecipe) -> Path:
     result = folder / "result"
     if result.exists():
         return result
-    run.minutes_left()
+    run.minutes_left_together()
     parts = load_parts(base, with_guidance=False)
     around = _surroundings(recipe, parts)
     network = make_base_guidance(recipe, parts)

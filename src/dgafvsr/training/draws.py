@@ -24,10 +24,12 @@ class Draws:
         step: the optimiser step, for decisions that all samples of a step share.
 
     Attributes:
+        samples: their indices.
         generators: one for each sample.
     """
 
     def __init__(self, seed: int, samples: Sequence[int], *, step: int = 0) -> None:
+        self.samples = list(samples)
         self.generators = [_generator(seed, "sample", index) for index in samples]
         self._together = _generator(seed, "step", step)
 

@@ -37,6 +37,7 @@ from dgafvsr.training.recipe_types import BaseGuidanceRecipe, DecoderRecipe, Den
 from dgafvsr.training.runs import make_readable
 from dgafvsr.training.stage_decoder import grow
 from dgafvsr.training.stage_guidance import GuidanceNetwork
+from dgafvsr.video.atomic import publish_folder
 
 __all__ = ["ModelFolder", "export_run", "write_model"]
 
@@ -188,7 +189,8 @@ def _finished_or_average(folder: Path, untrained: Network, kind: type[Network]) 
 def write_model(folder: Path, model: ModelFolder) -> None:
     """Write a model folder in float16; it appears complete or not at all. An older model there is replaced.
 
-    The networks are converted copies: those passed in keep their type.
+    At every moment one of the two is complete: a process that is killed while they change places leaves the older one
+    as `.NAME.dgafvsr-old` beside. The networks are converted copies: those passed in keep their type.
 
     Raises:
         OutputError: the folder holds something that is no model, or cannot be written.
@@ -210,9 +212,9 @@ def write_model(folder: Path, model: ModelFolder) -> None:
             shutil.copyfile(recipe, partial / "training" / f"{stage}.json")
         (partial / "model_index.json").write_text(json.dumps(_index(model, copied), indent=2) + "\n", encoding="utf-8")
         (partial / "README.md").write_text(model.card, encoding="utf-8")
-        shutil.rmtree(folder, ignore_errors=True)
-        partial.rename(folder)
+        publish_folder(partial, folder, aside=folder.with_name(f".{folder.name}.dgafvsr-old"))
     except (OSError, SafetensorError) as error:
+        shutil.rmtree(partial, ignore_errors=True)
         raise OutputError(f"the model cannot be written to {folder}", got=error) from error
 
 

@@ -325,7 +325,8 @@ def run(
         ablation; the run's folder when the time was up before.
 
     Raises:
-        UsageError: no such recipe or field, an earlier stage is missing, or the folder holds a run with other settings.
+        UsageError: no such recipe or field, an earlier stage is missing, the folder holds a run with other settings, or
+            the cache would keep nothing.
         InputError: no training material.
         ResourceError: a loss is not finite, or the disk is full.
 
@@ -336,7 +337,12 @@ def run(
 
     chosen = resolve(name, overrides or {})
     with stop_on_signals() as stop:
-        made = Run(data=data, output=output, options=dataclasses.replace(options or RunOptions(), stop=stop))
+        made = Run(
+            data=data,
+            output=output,
+            options=dataclasses.replace(options or RunOptions(), stop=stop),
+            keeps_flow=not isinstance(chosen, BaseGuidanceRecipe),
+        )
         try:
             return _follow(made, chosen)
         except OutOfTimeError:

@@ -42,7 +42,17 @@ from dgafvsr.training.settings import TrainerConfig
 from dgafvsr.training.trainer import Stage, TrainOptions, train
 from dgafvsr.training.validation import ScoringSettings, Validator, find_validation, load_clips
 
-__all__ = ["SKIPPED", "OutOfTimeError", "Run", "RunOptions", "leave_together", "make_readable", "one_process", "seeded"]
+__all__ = [
+    "SKIPPED",
+    "OutOfTimeError",
+    "Run",
+    "RunOptions",
+    "any_process",
+    "leave_together",
+    "make_readable",
+    "one_process",
+    "seeded",
+]
 
 Network = TypeVar("Network", bound=nn.Module)
 
@@ -79,7 +89,8 @@ class RunOptions:
     """Held-out clips; None looks for a folder `val` in the data folder and beside it."""
 
     cache: Path | None = None
-    """Folder in which decoded video and its flow are kept; None keeps none."""
+    """Folder in which decoded video and the flow of clips are kept; None keeps none. Recipes that estimate flow where
+    they train keep video only."""
 
     listener: Listener | None = None
     """Told the losses."""
@@ -99,13 +110,16 @@ class Run:
         data: training material, as `dgafvsr.training.data.library.open_data` takes it.
         output: the run's folder.
         options: budget, validation, caches.
+        keeps_flow: whether the recipe takes flow from the cache (`sequences`), or estimates it where it trains
+            (`FramesOnly`).
 
     Raises:
         InputError: there is no training data, or no clip where validation clips were named.
         OutputError: the run's folder cannot be one.
+        UsageError: there is nothing that the cache would keep.
     """
 
-    def __init__(self, *, data: Path, output: Path, options: RunOptions | None = None) -> None:
+    def __init__(self, *, data: Path, output: Path, options: RunOptions | None = None, keeps_flow: bool = True) -> None:
         self.output, self.options = output, options or RunOptions()
         minutes = self.options.max_minutes  # looking through the data counts
         self._deadline = None if minutes is None else time.monotonic() + 60 * minutes
@@ -117,7 +131,9 @@ class Run:
         self.val = self.options.val or find_validation(data)
         if self.val is not None:
             discover_clips(self.val)
-        self.data = open_data(data, cache=self.options.cache, settings=DataSettings(), val=self.val)
+        self.data = open_data(
+            data, cache=self.options.cache, settings=DataSettings(), val=self.val, keeps_flow=keeps_flow
+        )
 
     @cached_property
     def _validator(self) -> Validator | None:
@@ -206,7 +222,7 @@ class Run:
             stage = make()
         name = folder.relative_to(self.output).as_posix()
         options = TrainOptions(
-            max_minutes=self.minutes_left(),
+            max_minutes=self.minutes_left_together(),
             keep=self.options.keep,
             listener=self.options.listener,
             validate=self._validator if config.validate_every else None,
@@ -216,8 +232,26 @@ class Run:
             raise OutOfTimeError
         return stage
 
+    def minutes_left_together(self) -> float | None:
+        """As `minutes_left`, for all processes: they go on together or stop together, so every one has to ask.
+
+        Their clocks differ, and a signal may reach only some of them: if one left alone, the others would wait for it.
+
+        Raises:
+            OutOfTimeError: in any of them nothing is left, or somebody wants the run to end.
+        """
+        minutes: float | None = None
+        try:
+            minutes = self.minutes_left()
+            wants_stop = False
+        except OutOfTimeError:
+            wants_stop = True
+        if any_process(wants_stop):
+            raise OutOfTimeError
+        return minutes
+
     def minutes_left(self) -> float | None:
-        """Of the budget; None without one.
+        """Of the budget by this process's clock; None without one.
 
         Raises:
             OutOfTimeError: nothing is left, or somebody wants the run to end.
@@ -305,6 +339,18 @@ def one_process() -> Iterator[bool]:
         yield state.is_main_process
     finally:
         state.wait_for_everyone()
+
+
+def any_process(wish: bool) -> bool:
+    """Whether this process or another one wishes it; every process has to ask, and all get the same answer."""
+    from accelerate import PartialState
+
+    state = PartialState(cpu=not torch.cuda.is_available())
+    if state.num_processes == 1:
+        return wish
+    flag = torch.tensor(float(wish), device=state.device)
+    torch.distributed.all_reduce(flag, op=torch.distributed.ReduceOp.MAX)
+    return bool(flag > 0)
 
 
 def leave_together() -> None:

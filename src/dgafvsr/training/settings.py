@@ -17,6 +17,7 @@ OptimizerName = Literal["adamw", "adamw8bit"]
 CIRCUMSTANCES: Final = frozenset(
     {
         "arms",
+        "encode_batch",
         "micro_batch",
         "gradient_checkpointing",
         "compiled",

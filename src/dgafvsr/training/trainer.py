@@ -10,8 +10,6 @@ with `fsdp_version: 2`. Precision is autocast per stage and not accelerate's, wh
 
 from __future__ import annotations
 
-import math
-import signal
 import time
 from collections.abc import Callable, Iterator
 from contextlib import closing, nullcontext, suppress
@@ -20,13 +18,11 @@ from pathlib import Path
 from typing import Any, NoReturn, Protocol
 
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import save_file
 from torch import Tensor
-from torch.utils.data import DataLoader
 
 from dgafvsr.errors import OutputError, ResourceError, UsageError
 from dgafvsr.interruption import Wish, stop_on_signals
+from dgafvsr.training.batches import load_batches
 from dgafvsr.training.checkpoints import (
     Checkpoint,
     check_names,
@@ -39,10 +35,12 @@ from dgafvsr.training.checkpoints import (
     whole,
 )
 from dgafvsr.training.draws import Draws
+from dgafvsr.training.failures import can_go_on, failed_step, keep_batch
 from dgafvsr.training.full_memory import explained_memory
 from dgafvsr.training.optimizers import Average, make_optimizer
 from dgafvsr.training.reports import Listener, Meter, RunLog, StepReport, ValidationReport
 from dgafvsr.training.settings import TrainerConfig, learning_rate_at
+from dgafvsr.training.sharding import is_sharded
 from dgafvsr.training.stage import NOISE_BINS, Stage
 
 __all__ = [
@@ -116,10 +114,11 @@ def train(
         The step reached and whether it was the last.
 
     Raises:
-        ResourceError: the loss is no longer finite (the batch is saved beside the checkpoints), or the disk or the
-            memory is full.
+        ResourceError: the loss is no longer finite, or in fp16 no gradient is (the batch is saved beside the
+            checkpoints), or the disk or the memory is full.
         ModelError: the checkpoint found is damaged or of another network.
-        UsageError: the batch cannot be divided as asked, or something that the configuration needs is not installed.
+        UsageError: the batch cannot be divided as asked, something that the configuration needs is not installed, or
+            the weights cannot be sharded as asked.
     """
     options = options or TrainOptions()
     with explained_memory(name, config):
@@ -137,10 +136,6 @@ class _Measured:
     stop: bool
     by_level: Tensor | None
 
-    def finite(self, precision: str) -> bool:
-        # scaled float16 gradients overflow by design; the scaler skips such a step
-        return math.isfinite(self.losses["loss"]) and (precision == "fp16" or math.isfinite(self.norm))
-
 
 class _Loop:
     """State of one call of `train`."""
@@ -152,9 +147,7 @@ class _Loop:
         folder.mkdir(parents=True, exist_ok=True)
         self.accelerator = Accelerator(cpu=not torch.cuda.is_available())
         self.share = _share(config.batch_size, self.accelerator.num_processes, config.micro_batch)
-        self.sharded = self.accelerator.distributed_type == "FSDP"
-        if self.sharded and config.precision == "fp16":
-            raise UsageError("FSDP trains in bf16 or float32 here", got="precision fp16", remedy="choose bf16 or no")
+        self.sharded = is_sharded(self.accelerator, stage, config.precision)
         if config.gradient_checkpointing:
             stage.checkpoint_gradients()
         self.stage = stage.to(self.accelerator.device)
@@ -170,10 +163,6 @@ class _Loop:
     def _prepare(self) -> Any:
         if not self.sharded:
             return self.accelerator.prepare(self.stage)
-        if not self.accelerator.is_fsdp2:
-            raise UsageError(
-                "FSDP of version 1 flattens the weights", remedy="set fsdp_version to 2 in accelerate's file"
-            )
         self.stage.to(memory_format=torch.contiguous_format)  # FSDP takes no other
         # with FSDP the optimiser has to follow its parameters to their shards
         prepared, _ = self.accelerator.prepare(self.stage, self.optimizer)
@@ -225,14 +214,13 @@ class _Loop:
         return list(range(first, first + self.share.samples))
 
     def _batches(self) -> Iterator[dict[str, Tensor]]:
-        loader: DataLoader[Any] = DataLoader(
+        batches = load_batches(
             self.stage.data,
-            batch_sampler=[self._samples(step) for step in range(self.start, self.config.steps)],
-            num_workers=self.config.workers,  # type: ignore[arg-type]
-            worker_init_fn=_ignore_signals,
-            pin_memory=self.accelerator.device.type == "cuda",
+            [self._samples(step) for step in range(self.start, self.config.steps)],
+            workers=self.config.workers,
+            pinned=self.accelerator.device.type == "cuda",
         )
-        for batch in loader:
+        for batch in batches:
             yield {key: value.to(self.accelerator.device, non_blocking=True) for key, value in batch.items()}
 
     def _step(self, step: int, batch: dict[str, Tensor], stop: Callable[[], bool]) -> _Measured:
@@ -247,9 +235,10 @@ class _Loop:
         self.scaler.unscale_(self.optimizer)
         norm = whole(torch.nn.utils.clip_grad_norm_(self.stage.learned(), self.config.clip_norm))
         measured = self._measure(sums, norm, stop)
-        if not measured.finite(self.config.precision):
-            self._give_up(step, batch, measured)
         scale = self.scaler.get_scale()
+        scaled = scale if self.scaler.is_enabled() else None
+        if not can_go_on(measured.losses["loss"], measured.norm, scale=scaled):
+            self._give_up(step, batch, measured, scaled)
         self.scaler.step(self.optimizer)
         self.scaler.update()
         self.updates += int(self.scaler.get_scale() >= scale)
@@ -281,30 +270,17 @@ class _Loop:
         by_level = None if levels is None else values[2 + len(names) :].view(2, NOISE_BINS)
         return _Measured(losses=found, norm=float(values[1]), stop=bool(values[0] > 0), by_level=by_level)
 
-    def _give_up(self, step: int, batch: dict[str, Tensor], measured: _Measured) -> NoReturn:
+    def _give_up(self, step: int, batch: dict[str, Tensor], measured: _Measured, scale: float | None) -> NoReturn:
         """Keep what is needed to see the same step again, then stop: the weights are still those before it."""
         with suppress(OutputError, ResourceError):  # the disk may be full; the last checkpoint is intact
             self._save(step)
         rank = f"-process{self.accelerator.process_index}" if self.accelerator.num_processes > 1 else ""
         path = self.folder / f"failure-{step:06d}{rank}.safetensors"
-        samples = self._samples(step)
-        draws = Draws(self.config.seed, samples, step=step)
-        tensors = {f"batch.{key}": value.detach().cpu().contiguous() for key, value in batch.items()}
-        tensors["samples"] = torch.tensor(samples)
-        tensors["generators"] = torch.stack([generator.get_state() for generator in draws.generators])
-        try:
-            save_file(
-                tensors, path, metadata={"step": str(step), "seed": str(self.config.seed), "losses": str(measured)}
-            )
-            kept = f"the batch and its generators are in {path}"
-        except (OSError, SafetensorError) as error:
-            kept = f"the batch could not be saved: {error}"
-        raise ResourceError(
-            f"the loss of {self.name} is not finite at step {step}",
-            got=f"loss {measured.losses['loss']}, gradient norm {measured.norm}",
-            expected=f"numbers; {kept}",
-            remedy="train in a new folder with a lower learning_rate or another precision",
-        )
+        draws = Draws(self.config.seed, self._samples(step), step=step)
+        notes = {"step": str(step), "seed": str(self.config.seed), "losses": str(measured)}
+        kept = keep_batch(path, batch, draws, notes)
+        loss = measured.losses["loss"]
+        raise failed_step(self.name, step, loss=loss, norm=measured.norm, scale=scale, kept=kept)
 
     def _is_validated(self, step: int) -> bool:
         """Whether a step is followed by validation, which takes a while: it is saved before."""
@@ -360,13 +336,6 @@ class _Loop:
                     break
                 self._validate(step, log)
         return step
-
-
-def _ignore_signals(worker: int) -> None:
-    """For processes that prepare data: a signal to the whole job asks the training to end, which then ends them."""
-    del worker
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, signal.SIG_IGN)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -16,7 +16,7 @@ from pathlib import Path
 
 from dgafvsr.errors import DGAFVSRError, OutputError, ResourceError
 
-__all__ = ["PendingFile", "PendingFolder", "flush_folder", "writing_error"]
+__all__ = ["PendingFile", "PendingFolder", "flush_folder", "publish_folder", "writing_error"]
 
 
 def writing_error(target: Path, error: OSError) -> DGAFVSRError:
@@ -54,6 +54,36 @@ def _flush(path: Path, flags: int) -> None:
         os.fsync(opened)
     finally:
         os.close(opened)
+
+
+def publish_folder(made: Path, target: Path, *, aside: Path) -> None:
+    """Put a finished folder under its name, on disk; what it replaces goes only after that.
+
+    At every moment one of the two is complete: a process that is killed between the two renamings leaves the old one as
+    `aside`.
+
+    Args:
+        made: the finished folder, on the target's disk.
+        target: its name; a folder may be there.
+        aside: where that one waits meanwhile; what is there now goes.
+
+    Raises:
+        OSError: the system refuses; what was there before is under its name.
+    """
+    for entry in (*made.rglob("*"), made):
+        (flush_folder if entry.is_dir() else _flush_file)(entry)
+    replaces = target.is_dir()
+    if replaces:
+        shutil.rmtree(aside, ignore_errors=True)
+        target.rename(aside)
+    try:
+        made.rename(target)
+    except OSError:
+        if replaces:
+            aside.rename(target)
+        raise
+    flush_folder(target.parent)
+    shutil.rmtree(aside, ignore_errors=True)
 
 
 def _hidden_name(target: Path) -> Path:
@@ -181,23 +211,10 @@ class PendingFolder:
             OutputError: meanwhile something else appeared there, or the system refuses.
         """
         self._refuse_existing()
-        old = _hidden_name(self.target) if self.target.is_dir() else None
         try:
-            for entry in (*self.path.rglob("*"), self.path):
-                (flush_folder if entry.is_dir() else _flush_file)(entry)
-            if old is not None:
-                self.target.rename(old)
-            try:
-                self.path.rename(self.target)
-            except OSError:
-                if old is not None:
-                    old.rename(self.target)
-                raise
-            flush_folder(self.target.parent)
+            publish_folder(self.path, self.target, aside=_hidden_name(self.target))
         except OSError as error:
             raise writing_error(self.target, error) from error
-        if old is not None:
-            shutil.rmtree(old, ignore_errors=True)
 
     def discard(self) -> None:
         """Remove what was written."""

@@ -127,6 +127,21 @@ def test_bad_request_is_one_line(tmp_path, capsys, words, code):
     assert not (tmp_path / "run").exists()
 
 
+def test_what_a_worker_cannot_read_is_one_line(tmp_path, capsys):
+    (tmp_path / "photos").mkdir()
+    for name in ("a.jpg", "b.jpg"):
+        (tmp_path / "photos" / name).write_bytes(b"no picture")
+    small = ["steps=1", "batch_size=2", "precision=no", "workers=1"]
+    fields = [*(f"trainer.{each}" for each in small), "loss.perceptual_weight=0", "side=32", "width=8"]
+    options = [word for field in fields for word in ("--set", field)]
+    words = ["train", "autoencoder-tiny", "--data", str(tmp_path / "photos"), "--output", str(tmp_path / "run")]
+    assert run([*words, *options]) == 3
+    told = capsys.readouterr().err
+    assert told.startswith("error: 2 of 2 training sources cannot be read, the last one: ")
+    assert told.endswith(" is not a readable picture. Expected: at most 10% of them. Remedy: repair or remove them.\n")
+    assert "Traceback" not in told
+
+
 @pytest.mark.parametrize(
     ("text", "value"),
     [

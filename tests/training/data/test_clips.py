@@ -142,3 +142,27 @@ def test_a_broken_frame_costs_only_the_samples_that_meet_it(tmp_path):
     for seed in (0, 15, 29):  # a fresh library, which does not know of the broken frame, draws the same
         fresh = ClipLibrary(sources).crop(np.random.default_rng(seed), frames=2, side=32)
         assert np.array_equal(fresh.frames, crops[seed].frames)
+
+
+def test_a_picture_of_another_size_is_skipped_and_listed(tmp_path):
+    for name in ("a", "b"):
+        (tmp_path / name).mkdir()
+        for index in range(6):
+            cv2.imwrite(str(tmp_path / name / f"{index}.png"), picture(np.random.default_rng(index), 48, 60))
+    for index, side in ((2, 24), (4, 90), (5, 90)):  # two of them agree with each other, one is too small for a cut
+        cv2.imwrite(str(tmp_path / "a" / f"{index}.png"), picture(np.random.default_rng(index), side, side))
+    sources = [ClipSource(name=name, path=tmp_path / name) for name in ("a", "b")]
+    clips = ClipLibrary(sources)
+    crops = [clips.crop(np.random.default_rng(seed), frames=2, side=32) for seed in range(40)]
+    assert {crop.indices for crop in crops if crop.clip == 0} == {(0, 1), (1, 0)}
+    ((problem),) = clips.problems
+    assert (problem.source, problem.kind) == ("a", "unreadable")
+    assert problem.what in [
+        f"frame {index} of a is {side}x{side}, the first is 60x48" for index, side in ((2, 24), (4, 90), (5, 90))
+    ]
+    for seed in (0, 21):  # a fresh library draws the same
+        fresh = ClipLibrary(sources).crop(np.random.default_rng(seed), frames=2, side=32)
+        assert np.array_equal(fresh.frames, crops[seed].frames)
+    (tmp_path / "a" / "1.png").unlink()  # now every pair has two sizes
+    with pytest.raises(InputError, match=r"1 of 1 training sources cannot be read.*frame \d of a is"):
+        ClipLibrary(sources[:1]).crop(np.random.default_rng(0), frames=2, side=32)

@@ -86,6 +86,26 @@ def test_what_is_validated_on_is_not_trained_on(data_folder, tmp_path):
         open_data(data_folder, val=data_folder)
 
 
+def test_what_the_validation_clips_link_to_is_not_trained_on(tmp_path):
+    for seed, clip in enumerate(("a", "b", "c")):
+        write_frames(tmp_path / "data" / clip, seed=seed)
+    (tmp_path / "held").mkdir()
+    (tmp_path / "held" / "001").symlink_to(tmp_path / "data" / "b")
+    data = open_data(tmp_path / "data", val=tmp_path / "held")
+    assert [clip.path.name for clip in data.clips.sources] == ["a", "c"]
+    assert [each.reason for each in data.held_out] == ["validated on"]
+
+
+def test_a_cache_that_would_keep_nothing_is_refused(data_folder, tmp_path):
+    write_frames(tmp_path / "data" / "a")
+    cache = tmp_path / "cache"
+    with pytest.raises(UsageError, match=r"cache would keep nothing.*leave --cache out"):
+        open_data(tmp_path / "data", cache=cache, keeps_flow=False)
+    assert not cache.exists()
+    assert open_data(data_folder, cache=cache, keeps_flow=False).disk is not None  # has a video
+    assert open_data(tmp_path / "data", cache=cache).disk is not None  # for its flow
+
+
 def test_the_cache_is_made_where_it_is_asked_for(data_folder, tmp_path):
     data = open_data(data_folder, cache=tmp_path / "cache", settings=DataSettings(cache_bytes=10**7))
     assert data.disk is not None

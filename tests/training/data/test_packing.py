@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import io
 import json
+import shutil
 import tarfile
 
 import cv2
@@ -133,6 +134,37 @@ def test_a_pack_is_trained_from_as_a_folder_is(packed):
     shapes = {tuple(samples[index]["hr"].shape) for index in range(8)}
     assert shapes == {(3, 3, 48, 48)}
     assert data.problems == ()
+
+
+def test_what_is_validated_on_is_left_out_of_a_pack(packed, source, tmp_path):
+    index = read_index(packed[0])
+    for name, copied in (("photos/3.png", "x.png"), ("frames/a/2.png", "clip/0000.png"), ("videos/clip.mp4", "b.mp4")):
+        held = tmp_path / name.partition("/")[0] / copied
+        held.parent.mkdir(parents=True)
+        shutil.copy(source / name, held)
+        val = tmp_path / name.partition("/")[0]
+        data = open_data(packed[0], val=val)
+        left = [*data.photos.blobs, *data.clips.sources]
+        kept = [entry for entry in (*index["photos"], *index["clips"]) if not name.startswith(entry["source"])]
+        assert len(left) == len(kept) < 14
+        assert [each.reason for each in data.held_out] == ["validated on"]
+        names = {entry.get("folder") or entry["file"] for entry in kept}
+        assert {each.name.removeprefix(f"{packed[0]}:") for each in left} == names
+    assert len(open_data(packed[0], val=source / "val").photos) == 8  # not packed, so nothing is left out
+    with pytest.raises(InputError, match=r"all training data lies in .* validated on"):
+        open_data(packed[0], val=source)
+
+
+def test_a_pack_without_origins_is_refused_where_clips_are_validated_on(source, tmp_path):
+    write_tar(tmp_path / "old.tar", {"index.json": index_of("a.png"), "a.png": b"x"})
+    assert len(open_data(tmp_path / "old.tar").photos) == 1
+    with pytest.raises(InputError, match=r"does not say which files it was made of.*pack the data again"):
+        open_data(tmp_path / "old.tar", val=source / "val")
+    entry = {"file": "a.png", "made_of": ["1", "2"]}
+    index = json.dumps({"format": "dgafvsr training pack 1", "photos": [entry], "clips": []}).encode()
+    write_tar(tmp_path / "wrong.tar", {"index.json": index, "a.png": b"x"})
+    with pytest.raises(InputError, match=r"damaged.*2 origins of 1 pictures"):
+        open_data(tmp_path / "wrong.tar")
 
 
 def test_unreadable_sources_are_told(source, tmp_path):

@@ -119,6 +119,25 @@ def test_a_linked_validation_folder_is_held_out(tmp_path):
     assert found(tmp_path / "data") == ([], ["mine"], ["more"])
 
 
+def test_what_a_validation_folder_links_to_is_held_out(tmp_path):
+    for seed, clip in enumerate(("a", "b", "c")):
+        write_frames(tmp_path / "clips" / clip, seed=seed)
+    write_photos(tmp_path / "photos", ["0.png", "1.png"])
+    (tmp_path / "val").mkdir()
+    (tmp_path / "val" / "first").symlink_to(tmp_path / "clips" / "a")
+    (tmp_path / "test" / "x").mkdir(parents=True)
+    (tmp_path / "test" / "x" / "0.png").symlink_to(tmp_path / "clips" / "c" / "00000001.png")
+    (tmp_path / "test" / "x" / "1.png").symlink_to(tmp_path / "photos" / "1.png")
+    assert found(tmp_path) == (["photos/0.png"], ["clips/b"], ["test", "val"])
+
+
+def test_a_link_into_a_validation_folder_is_held_out(tmp_path):
+    write_frames(tmp_path / "val" / "a")
+    write_frames(tmp_path / "clips" / "b", seed=1)
+    (tmp_path / "clips" / "c").symlink_to(tmp_path / "val" / "a")
+    assert found(tmp_path) == ([], ["clips/b"], ["val"])
+
+
 def test_nothing_to_train_on_is_a_clear_error(tmp_path):
     with pytest.raises(InputError, match="no training data in"):
         find_sources(tmp_path)

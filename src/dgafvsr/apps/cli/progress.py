@@ -74,10 +74,14 @@ class UpscaleBar(_Bar):
         note = f"{progress.frames_done}/{total} frames written"
         if progress.phase == "stopping":
             note += "; a window is being finished (Ctrl-C again gives it up)"
-        done, whole = (progress.work_done, progress.work_total)
-        if progress.phase_share is not None:
-            done, whole = progress.phase_share, 1
-        self._progress.update(self._task, description=progress.phase, completed=done, total=whole, note=note)
+        share = progress.phase_share
+        self._progress.update(
+            self._task,
+            description=progress.phase,
+            completed=progress.work_done if share is None else share,
+            total=progress.work_total if share is None else 1,
+            note=note,
+        )
 
 
 class TrainBar(_Bar):

@@ -77,7 +77,11 @@ def train(
     ] = None,
     cache: Annotated[
         Path | None,
-        typer.Option(metavar="DIR", help="Keep decoded video and its flow here.", show_default="no cache"),
+        typer.Option(
+            metavar="DIR",
+            help="Keep decoded video and the flow of clips here; guidance-sdx4 and stablevsr keep video only.",
+            show_default="no cache",
+        ),
     ] = None,
     max_minutes: Annotated[
         float | None,

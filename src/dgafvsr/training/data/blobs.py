@@ -6,8 +6,10 @@ the processes that prepare data.
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Final
 
 import cv2
 import numpy as np
@@ -15,7 +17,9 @@ from numpy.typing import NDArray
 
 from dgafvsr.errors import InputError
 
-__all__ = ["Blob", "Frames", "Picture", "decode_picture", "halve"]
+__all__ = ["Blob", "Frames", "Picture", "decode_picture", "fingerprint", "halve"]
+
+_PIECE: Final = 2**16
 
 Picture = NDArray[np.uint8]
 """H W 3 RGB."""
@@ -40,6 +44,9 @@ class Blob:
     member: str = ""
     """Name inside of a pack; empty for a file of its own."""
 
+    origin: str = ""
+    """Fingerprint of the file that a pack's picture was made of; empty where it is not known."""
+
     @property
     def name(self) -> str:
         """For messages."""
@@ -60,6 +67,24 @@ class Blob:
         if self.size is not None and len(data) < self.size:
             raise InputError(f"{self.name} ends early", got=f"{len(data)} bytes", expected=f"{self.size} bytes")
         return data
+
+
+def fingerprint(path: Path) -> str:
+    """What a file is known by wherever it lies: a hash of its size and of three pieces, 20 hexadecimal digits.
+
+    Raises:
+        InputError: it cannot be read.
+    """
+    try:
+        with path.open("rb") as file:
+            size = file.seek(0, 2)
+            pieces = []
+            for offset in (0, max(0, size // 2 - _PIECE), max(0, size - _PIECE)):
+                file.seek(offset)
+                pieces.append(file.read(_PIECE))
+    except OSError as error:
+        raise InputError(f"{path} cannot be read", got=error.strerror or str(error)) from error
+    return hashlib.blake2b(b"".join([f"{size} ".encode(), *pieces]), digest_size=10).hexdigest()
 
 
 def decode_picture(blob: Blob) -> Picture:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 from bisect import bisect_right
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -18,7 +19,7 @@ import numpy as np
 from av.video.reformatter import VideoReformatter
 
 from dgafvsr.errors import InputError
-from dgafvsr.training.data.blobs import Blob, Frames, decode_picture, halve
+from dgafvsr.training.data.blobs import Blob, Frames, Picture, decode_picture, halve
 from dgafvsr.training.data.sources import ClipSource, list_pictures
 from dgafvsr.video.color import ColorTags, video_frame_to_pixels
 from dgafvsr.video.decoding import has_no_pts
@@ -79,9 +80,8 @@ class PictureClip:
     def read(self, start: int, stop: int) -> Frames:
         """Frames start ... stop-1; see `ClipFile`."""
         frames = [decode_picture(blob) for blob in self.pictures[start:stop]]
-        if len({frame.shape for frame in frames}) > 1:
-            raise InputError(f"the pictures of {self.pictures[start].path.parent} differ in size")
-        return np.stack([halve(frame) for frame in frames] if self.halved else frames)
+        stacked = _stack(frames, f"the pictures of {self.pictures[start].path.parent}")
+        return np.stack([halve(frame) for frame in stacked]) if self.halved else stacked
 
     def content(self, number: int) -> bytes:
         """The picture's own bytes."""
@@ -138,7 +138,7 @@ class VideoClip:
         if len(found) < len(wanted):
             missing = next(number for number, time in enumerate(wanted, start) if time not in found)
             raise InputError(f"{self.path} is damaged", got=f"no frame {missing}")
-        return np.stack([found[time] for time in wanted])
+        return _stack([found[time] for time in wanted], f"the frames of {self.path}")
 
     def _decode(self, wanted: tuple[int, ...], *, key: int | None = None) -> dict[int, Frames]:
         """Frames by their times; from a key frame on if one is given, and none of them if that is not met.
@@ -176,6 +176,14 @@ class VideoClip:
                 pieces.append(file.read(piece))
         whole = b"".join([f"{stat.st_size} {stat.st_mtime_ns} ".encode(), *pieces])
         return hashlib.blake2b(whole, digest_size=20).digest()
+
+
+def _stack(frames: Sequence[Picture], what: str) -> Frames:
+    """T H W 3; refused if the frames differ in size."""
+    sizes = list(dict.fromkeys(f"{frame.shape[1]}x{frame.shape[0]}" for frame in frames))
+    if len(sizes) > 1:
+        raise InputError(f"{what} differ in size: {' and '.join(sizes)}")
+    return np.stack(frames)
 
 
 def _read_times(path: Path) -> _Times:

@@ -82,6 +82,7 @@ class ClipLibrary:
         self._files: dict[int, ClipFile] = {}
         self._contents: dict[tuple[int, int], bytes] = {}
         self._fitness: dict[tuple[int, int], dict[int, bool]] = {}
+        self._sizes: dict[int, tuple[int, int]] = {}
         self._closed: set[int] = set()
         self._broken: set[tuple[int, int]] = set()
         self.problems = ProblemList(len(self.sources), bad_share=bad_share)
@@ -167,7 +168,7 @@ class ClipLibrary:
                 continue
             indices = _draw_indices(trial, self.length(index), frames, max_stride)
             pictures = self._frames(index, indices)
-            if pictures is None:
+            if pictures is None or not self._have_one_size(index, indices, pictures):
                 continue
             place = _liveliest(trial, pictures[0], pictures[-1], side, tries)
             cut = np.stack([picture[place[0] : place[0] + side, place[1] : place[1] + side] for picture in pictures])
@@ -199,6 +200,17 @@ class ClipLibrary:
                 self.problems.add(self.sources[index].name, "unreadable", error.what)
                 return None
         return frames
+
+    def _have_one_size(self, index: int, numbers: Sequence[int], pictures: Sequence[Picture]) -> bool:
+        """Whether frames of a clip are as large as its first, which its fitness was told by; noted if not."""
+        expected = self._sizes[index]
+        for number, picture in zip(numbers, pictures, strict=True):
+            if picture.shape[:2] != expected:
+                name = self.sources[index].name
+                own, first = (f"{width}x{height}" for height, width in (picture.shape[:2], expected))
+                self.problems.add(name, "unreadable", f"frame {number} of {name} is {own}, the first is {first}")
+                return False
+        return True
 
     def _length_or_none(self, index: int) -> int | None:
         """Usable frames of a clip; None, and a note, if it cannot be opened."""
@@ -234,7 +246,7 @@ class ClipLibrary:
         first = self._frames(index, [0])
         if first is None:
             return False
-        height, width = first[0].shape[:2]
+        height, width = self._sizes[index] = first[0].shape[:2]
         if min(height, width) < side:
             self.problems.add(name, "too small", f"{width}x{height} instead of {side}x{side} or more")
             return False

@@ -142,6 +142,7 @@ def open_data(
     cache: Path | None = None,
     settings: DataSettings | None = None,
     val: Path | None = None,
+    keeps_flow: bool = True,
 ) -> TrainingData:
     """Photographs and clips below folders, or in packs.
 
@@ -150,10 +151,12 @@ def open_data(
         cache: a folder in which decoded video is kept, and flow if a `FlowCache` is given it; None keeps none.
         settings: how it is read.
         val: a folder or video that is validated on; what of the data lies in it is not trained on.
+        keeps_flow: whether the caller has a `FlowCache`; without, only video is worth a cache.
 
     Raises:
         InputError: nothing there, nothing to train on, validation material, or a damaged pack.
         OutputError: the cache folder cannot be made.
+        UsageError: there is nothing that the cache would keep.
 
     Example:
         >>> data = open_data(Path("train"))                                    # doctest: +SKIP
@@ -173,6 +176,12 @@ def open_data(
             raise InputError(
                 f"all training data lies in {val}, which is validated on", remedy="name other clips with --val"
             )
+    if cache is not None and not keeps_flow and not any(clip.is_video for clip in found.clips):
+        raise UsageError(
+            "the cache would keep nothing: this recipe estimates flow in the training step, anew for every crop",
+            got="no video in the data",
+            remedy="leave --cache out",
+        )
     disk = None if cache is None else DiskCache(cache, max_bytes=settings.cache_bytes)
     photos = PhotoLibrary(found.photos, cache_bytes=settings.memory_bytes, bad_share=settings.bad_share)
     clips = ClipLibrary(

@@ -23,11 +23,11 @@ from typing import Any, Final, TypeVar
 import numpy as np
 
 from dgafvsr.errors import InputError
-from dgafvsr.training.data.blobs import Blob
+from dgafvsr.training.data.blobs import Blob, fingerprint
 from dgafvsr.training.data.pack_candidates import Candidate, PackSettings, encode_picture, look_at, render
 from dgafvsr.training.data.packs import INDEX_NAME, PACK_FORMAT
 from dgafvsr.training.data.problems import ProblemList
-from dgafvsr.training.data.sources import ClipSource, find_sources
+from dgafvsr.training.data.sources import ClipSource, find_sources, list_pictures
 from dgafvsr.training.data.spread import spread_order
 from dgafvsr.video.atomic import PendingFile, writing_error
 
@@ -38,9 +38,9 @@ Item = TypeVar("Item")
 # A tar file is blocks of 512 bytes, a member one block and its contents; the whole is filled up to records of 10240.
 _BLOCK: Final = 512
 _RECORD: Final = 10240
-# Bytes that an entry of the index takes beside the names in it, and a picture's name there, generously.
-_ENTRY: Final = 300
-_NAME: Final = 32
+# Bytes that an entry of the index takes beside the names in it, and a picture's name and origin there, generously.
+_ENTRY: Final = 350
+_NAME: Final = 56
 _NOTE_NAMES: Final = ("attribution", "copying", "credits", "licence", "license", "notice", "readme")
 _LONGEST_NOTE: Final = 20_000
 
@@ -228,6 +228,7 @@ class _Packer:
         frames = render(candidate)
         entry = {
             "source": self._name(candidate),
+            "made_of": [fingerprint(path) for path in _files(candidate)],
             "note": self.note_of(candidate.path),
             "quality": quality,
             "height": frames.shape[1],
@@ -243,6 +244,13 @@ class _Packer:
             index["clips"].append({"folder": folder, "files": names, "first_frame": candidate.start, **entry})
         for name, frame in zip(names, frames, strict=True):
             _add_member(archive, name, encode_picture(frame, self.settings, quality))
+
+
+def _files(candidate: Candidate) -> list[Path]:
+    """What it is made of: one file, or one for each frame."""
+    if candidate.path.is_dir():
+        return list_pictures(candidate.path)[candidate.start : candidate.stop]
+    return [candidate.path]
 
 
 def _find_note(folder: Path) -> tuple[str, bytes] | None:

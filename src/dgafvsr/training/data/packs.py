@@ -1,6 +1,6 @@
 """A packed training set, as a source: one tar file with pictures, runs of frames, notes and an index.
 
-    index.json             what is in it, and where it comes from
+    index.json             what is in it, where it comes from, and fingerprints of the files that it was made of
     photos/00000.jpg ...
     clips/0000/00000.jpg ...
     notes/...              README and LICENSE files of the sources
@@ -50,13 +50,9 @@ def read_pack(path: Path) -> SourceSet:
     """
     index, members = _open(path)
     try:
-        photos = tuple(_blob(path, members, item["file"]) for item in index["photos"])
+        photos = tuple(blob for item in index["photos"] for blob in _blobs(path, members, [item["file"]], item))
         clips = tuple(
-            ClipSource(
-                name=f"{path}:{item['folder']}",
-                path=path,
-                pictures=tuple(_blob(path, members, name) for name in item["files"]),
-            )
+            ClipSource(name=f"{path}:{item['folder']}", path=path, pictures=_blobs(path, members, item["files"], item))
             for item in index["clips"]
         )
     except (KeyError, TypeError) as error:
@@ -89,10 +85,20 @@ def _open(path: Path) -> tuple[dict[str, Any], dict[str, tarfile.TarInfo]]:
     return index, members
 
 
-def _blob(path: Path, members: dict[str, tarfile.TarInfo], name: str) -> Blob:
+def _blobs(path: Path, members: dict[str, tarfile.TarInfo], names: list[str], item: dict[str, Any]) -> tuple[Blob, ...]:
+    """An entry's pictures: all of one file, or each of its own."""
+    origins = item.get("made_of", [""])
+    if len(origins) == 1:
+        origins = origins * len(names)
+    if len(origins) != len(names):
+        raise _damaged(path, f"{len(origins)} origins of {len(names)} pictures")
+    return tuple(_blob(path, members, name, str(origin)) for name, origin in zip(names, origins, strict=True))
+
+
+def _blob(path: Path, members: dict[str, tarfile.TarInfo], name: str, origin: str) -> Blob:
     if name not in members:
         raise _damaged(path, f"no picture {name}, which its index names")
-    return Blob(path, members[name].offset_data, members[name].size, name)
+    return Blob(path, members[name].offset_data, members[name].size, name, origin)
 
 
 def _damaged(path: Path, got: str) -> InputError:

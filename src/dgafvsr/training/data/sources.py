@@ -6,7 +6,8 @@
     any other    folders of numbered pictures of one size, one a clip; videos; other pictures are photographs
 
 A folder `photos` holds photographs, whatever their names. Elsewhere a folder is a clip if its pictures are numbered in
-one run, have one size, and neighbours look alike. What is held out (`splits.py`) is left out and told.
+one run, have one size, and neighbours look alike. What is held out (`splits.py`) is left out and told, also where links
+lead from it into the data (`places.py`).
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ from PIL import Image
 from dgafvsr.errors import InputError, UsageError
 from dgafvsr.evaluation.clips import VIDEO_SUFFIXES
 from dgafvsr.training.data.blobs import Blob, decode_picture
+from dgafvsr.training.data.places import Places
 from dgafvsr.training.data.splits import (
     VIMEO_TRAIN_LIST,
     held_out_reason,
@@ -62,6 +64,15 @@ class ClipSource:
     halved: bool = False
     """Frames are reduced by 2 when read: hides the compression of ordinary videos."""
 
+    @property
+    def is_video(self) -> bool:
+        """Whether it is a video file."""
+        return self.pictures is None and not self.path.is_dir()
+
+    def lies_in(self, places: Places) -> bool:
+        """Whether it, or one of its pictures, is held out with these places."""
+        return places.share(self.path) or any(_made_in(picture, places) for picture in self.pictures or ())
+
 
 @dataclass(frozen=True)
 class HeldOut:
@@ -87,13 +98,35 @@ class SourceSet:
         )
 
     def without(self, folder: Path) -> SourceSet:
-        """The same, with what lies in a folder, or is that file, held out; also what leads there by a link."""
-        place = folder.resolve()
-        clips = tuple(clip for clip in self.clips if not clip.path.resolve().is_relative_to(place))
-        photos = tuple(photo for photo in self.photos if not photo.path.resolve().is_relative_to(place))
-        left_out = len(self.clips) + len(self.photos) > len(clips) + len(photos)
+        """The same, with what lies in a folder, or is that file, held out; also by links, and what packs have of it.
+
+        Raises:
+            InputError: a pack does not tell what it was made of.
+        """
+        untold = next((picture for picture in self._packed() if not picture.origin), None)
+        if untold is not None:
+            raise InputError(
+                f"the training pack {untold.path} does not say which files it was made of, "
+                f"so what of it is validated on in {folder} cannot be told",
+                expected="a pack made by this version",
+                remedy="pack the data again",
+            )
+        kept = self.outside(Places([folder]))
+        left_out = len(self.clips) + len(self.photos) > len(kept.clips) + len(kept.photos)
         told = (HeldOut(folder, "validated on"),) if left_out else ()
-        return SourceSet(photos=photos, clips=clips, held_out=self.held_out + told)
+        return SourceSet(photos=kept.photos, clips=kept.clips, held_out=self.held_out + told)
+
+    def outside(self, places: Places) -> SourceSet:
+        """What has nothing to do with these places."""
+        return SourceSet(
+            photos=tuple(each for each in self.photos if not places.hold(each.path) and not _made_in(each, places)),
+            clips=tuple(clip for clip in self.clips if not clip.lies_in(places)),
+            held_out=self.held_out,
+        )
+
+    def _packed(self) -> Iterator[Blob]:
+        every = (*self.photos, *(picture for clip in self.clips for picture in clip.pictures or ()))
+        return (picture for picture in every if picture.member)
 
 
 def find_sources(folder: Path, kind: SourceKind = "auto") -> SourceSet:
@@ -115,7 +148,10 @@ def find_sources(folder: Path, kind: SourceKind = "auto") -> SourceSet:
         raise InputError(f"there is no training data folder {folder}", remedy="check the path")
     refuse_held_out(folder)
     _refuse_part_of_vimeo(folder.absolute())
-    found = _Finder(kind).find(folder)
+    finder = _Finder(kind)
+    found = finder.find(folder)
+    if finder.held_out_places:
+        found = found.outside(Places(finder.held_out_places))
     if not found.photos and not found.clips:
         held_out = [f"nothing but held-out material ({each.path})" for each in found.held_out[:1]]
         raise InputError(
@@ -149,6 +185,7 @@ class _Finder:
         self.photos: list[Blob] = []
         self.clips: list[ClipSource] = []
         self.held_out: list[HeldOut] = []
+        self.held_out_places: list[Path] = []
         self._seen: set[Path] = set()
 
     def find(self, folder: Path) -> SourceSet:
@@ -169,6 +206,8 @@ class _Finder:
         alike: bool | None = None
         for entry in inner:
             reason = held_out_reason(entry, siblings=names) or held_out_reason(entry.resolve(), siblings=names)
+            if reason is not None:
+                self.held_out_places.append(entry)
             if _LOW_RESOLUTION.fullmatch(entry.name):
                 reason = "a reduced or blurred copy"
             if reason is not None:
@@ -207,6 +246,11 @@ class _Finder:
         if self.kind != "photos":
             paths = [folder / "sequences" / name for name in names]
             self.clips += [ClipSource(name=str(path), path=path) for path in paths]
+
+
+def _made_in(picture: Blob, places: Places) -> bool:
+    """Whether a pack's picture was made of a file in these places."""
+    return bool(picture.origin) and picture.origin in places.fingerprints
 
 
 def _refuse_part_of_vimeo(folder: Path) -> None:
