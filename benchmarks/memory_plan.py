@@ -2,66 +2,106 @@
 
     python benchmarks/memory_plan.py [--setting 320x180:2 320x180:8 480x270:2:128] [--layout tiny|sdx4]
 
-A setting is WIDTHxHEIGHT:WINDOW[:TILE][:beside]. With `beside`, a first window's frames are decoded on another thread
-while a second one is sampled, as jobs do, in two steps so that the two meet; else it is one call of one step. Each runs
-in a process of its own; its peak resident set (on CUDA the allocator's peak) is compared with
-`dgafvsr.jobs.memory.expected_bytes`.
+A setting is WIDTHxHEIGHT:WINDOW[:TILE][:beside|:job]. With `beside`, a first window's frames are decoded on another
+thread while a second one is sampled, in two steps so that the two meet; a `job` makes a film of three windows; else it
+is one call of one step. Each runs in a process of its own; its peak resident set is compared with
+`dgafvsr.jobs.memory.expected_bytes`. On CUDA it is the allocator's peak, which knows nothing of the context, so that is
+left out of the plan.
 """
 
 from __future__ import annotations
 
 import subprocess
 import sys
+import tempfile
 from collections.abc import Sequence
-from typing import Any
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Self
 
+from films import write_film
 from harness import Report, clip, options_of, parser, pipeline
 
 DEFAULTS = (
-    *("160x90:4", "320x180:2", "320x180:8", "320x180:2:96", "480x270:2", "320x180:8:beside", "480x270:2:beside"),
-    *("240x136:12", "640x360:3:beside"),
+    *("160x90:4", "320x180:2", "320x180:8", "320x180:24", "320x180:2:96", "240x136:12", "480x270:2", "640x360:12:256"),
+    *("320x180:8:beside", "480x270:2:beside", "640x360:3:beside", "320x180:8:job", "320x180:24:job"),
 )
+OVERLAP = 4
 
 
-def measure(setting: str, options: Any) -> None:
+@dataclass(frozen=True, kw_only=True)
+class Setting:
+    """What is measured at a time."""
+
+    width: int
+    height: int
+    window: int
+    tile: int | None
+    way: str
+    """`at the end`, `beside` or `job`."""
+
+    @classmethod
+    def of(cls, text: str) -> Self:
+        """The setting of those words."""
+        size, window, *rest = text.split(":")
+        width, height = map(int, size.split("x"))
+        way = rest.pop() if rest[-1:] in (["beside"], ["job"]) else "at the end"
+        return cls(width=width, height=height, window=int(window), tile=int(rest[0]) if rest else None, way=way)
+
+
+def measure(setting: Setting, options: Any) -> None:
     """Print the expected and the measured bytes of one setting, in this process."""
-    from concurrent.futures import ThreadPoolExecutor
-
-    from dgafvsr.jobs.fallback import FallbackUpscaler
-    from dgafvsr.jobs.memory import expected_bytes
+    from dgafvsr.jobs.memory import expected_bytes, standing_bytes
     from dgafvsr.jobs.memory_facts import model_facts
     from dgafvsr.jobs.peak_memory import peak_memory_bytes
 
-    options.width, options.height, window, side, beside = parsed(setting)
+    options.width, options.height = setting.width, setting.height
     kind = options.device.partition(":")[0]
-    pipe, frames = pipeline(options), clip(options, window)
-    if beside:
-        upscaler = FallbackUpscaler(pipe)
-        call = {"num_inference_steps": 1, "tile": side, "output_type": "lazy"}
-        with ThreadPoolExecutor(1) as thread:
-            decoded = thread.submit(lambda pictures: sum(map(len, pictures)), upscaler(frames, **call).frames)
-            upscaler(frames, **call | {"num_inference_steps": 2})
-            decoded.result()
-    else:
-        pipe(frames, num_inference_steps=1, tile=side)
+    pipe = pipeline(options)
+    run = {"at the end": call, "beside": two_windows, "job": job}[setting.way]
+    run(pipe, setting, options)
     expected = expected_bytes(
-        options.width,
-        options.height,
+        setting.width,
+        setting.height,
         model_facts(pipe),
-        window=window,
-        tile=side,
+        window=setting.window,
+        tile=setting.tile,
         device=kind,
-        decoding="side by side" if beside else "at the end",
+        decoding="at the end" if setting.way == "at the end" else "side by side",
+        stored=setting.way == "job",
     )
-    print(expected, peak_memory_bytes(options.device))
+    unseen = standing_bytes("cuda") if kind == "cuda" else 0
+    print(expected - unseen, peak_memory_bytes(options.device))
 
 
-def parsed(setting: str) -> tuple[int, int, int, int | None, bool]:
-    """Width, height, window, tile, and whether frames are decoded beside the next window."""
-    size, window, *rest = setting.split(":")
-    width, height = map(int, size.split("x"))
-    beside = rest[-1:] == ["beside"]
-    return width, height, int(window), int(rest[0]) if len(rest) > beside else None, beside
+def call(pipe: Any, setting: Setting, options: Any) -> None:
+    """One call for one window."""
+    pipe(clip(options, setting.window), num_inference_steps=1, tile=setting.tile)
+
+
+def two_windows(pipe: Any, setting: Setting, options: Any) -> None:
+    """One window decoded while the next is sampled."""
+    from dgafvsr.jobs.fallback import FallbackUpscaler
+
+    upscaler, frames = FallbackUpscaler(pipe), clip(options, setting.window)
+    asked = {"num_inference_steps": 1, "tile": setting.tile, "output_type": "lazy"}
+    with ThreadPoolExecutor(1) as thread:
+        decoded = thread.submit(lambda pictures: sum(map(len, pictures)), upscaler(frames, **asked).frames)
+        upscaler(frames, **asked | {"num_inference_steps": 2})
+        decoded.result()
+
+
+def job(pipe: Any, setting: Setting, options: Any) -> None:
+    """A film of three windows, from file to file."""
+    from dgafvsr.jobs.settings import UpscaleSettings
+    from dgafvsr.jobs.upscale import upscale_file
+
+    settings = UpscaleSettings(window=setting.window, overlap=OVERLAP, tile=setting.tile, steps=1, detect_shots=False)
+    with tempfile.TemporaryDirectory() as folder:
+        film = Path(folder, "film.mkv")
+        write_film(film, 3 * setting.window - 2 * OVERLAP, setting.width, setting.height)
+        upscale_file(film, Path(folder, "large.mp4"), pipe, settings)
 
 
 def main(words: Sequence[str] | None = None) -> None:
@@ -71,19 +111,19 @@ def main(words: Sequence[str] | None = None) -> None:
     made.add_argument("--here", action="store_true", help="measure the one setting in this process")
     options = options_of(made, words)
     if options.here:
-        measure(options.setting[0], options)
+        measure(Setting.of(options.setting[0]), options)
         return
     columns = ("frames", "window", "tile", "decoding", "expected, MB", "measured, MB", "ratio")
     title = f"Memory: the plan and the peak, {options.layout}, {options.dtype}"
     report = Report(title=title, columns=columns, options=options)
-    for setting in options.setting:
-        command = [sys.executable, __file__, "--here", "--setting", setting, "--dtype", options.dtype]
+    for text in options.setting:
+        command = [sys.executable, __file__, "--here", "--setting", text, "--dtype", options.dtype]
         command += ["--layout", options.layout, "--device", options.device]
         run = subprocess.run(command, capture_output=True, text=True, check=True)
         expected, measured = map(int, run.stdout.split())
-        width, height, window, tile, beside = parsed(setting)
+        found = Setting.of(text)
         cells = (f"{expected / 1e6:.0f}", f"{measured / 1e6:.0f}", f"{expected / measured:.3f}")
-        report.add(f"{width}x{height}", str(window), str(tile or "none"), "beside" if beside else "at the end", *cells)
+        report.add(f"{found.width}x{found.height}", str(found.window), str(found.tile or "none"), found.way, *cells)
     report.finish()
 
 

@@ -9,9 +9,13 @@ import pytest
 import torch
 
 from dgafvsr.errors import ResourceError
+from dgafvsr.jobs import fallback
 from dgafvsr.jobs.fallback import FallbackUpscaler, Reduction
+from dgafvsr.models import compiling
+from dgafvsr.models.execution import Execution
 from dgafvsr.models.lazy_frames import LazyFrames
 from tests import factories
+from tests.pretended_device import PretendedDevice
 
 FRAMES = np.zeros((12, 100, 160, 3), dtype=np.float32)
 
@@ -261,3 +265,65 @@ def test_real_pipeline_gives_the_same_frames_in_lockstep():
     apart = pipe(clip, window=3, overlap=1).frames
     together = FallbackUpscaler(pipe)(clip, window=3, overlap=1, window_batch=3, output_type="lazy").frames
     np.testing.assert_allclose(np.stack(list(together)), apart, rtol=0, atol=2e-5)  # other sums, same frames
+
+
+class Graphed(Hungry):
+    """A pipeline of networks that run as CUDA graphs, which take all the memory; without, it holds `limit`."""
+
+    def __init__(self, limit, device, execution):
+        super().__init__(limit)
+        unet = factories.denoiser().to(device)
+        self.components = {"unet": unet, "guidance": factories.guidance(unet).to(device), "tokenizer": object()}
+        self.execution = execution
+
+    def __call__(self, frames, **options):
+        networks = self.components["unet"], self.components["guidance"]
+        self.execution.arrange(*networks)
+        self.calls.append({"window": "graphs", "tile": None})
+        if compiling.hold_graphs(self.components.values()):
+            raise self.error
+        self.calls.pop()
+        return super().__call__(frames, **options)
+
+
+@pytest.fixture
+def told(monkeypatch):
+    """What happened to the compiler and to torch's cache; torch.compile gives the function as it is."""
+    happened = []
+    monkeypatch.setattr(torch, "compile", lambda function, **options: function)
+    monkeypatch.setattr(compiling, "compiler_fault", lambda kind: None)
+    monkeypatch.setattr(torch.compiler, "reset", lambda: happened.append("graphs freed"))
+    monkeypatch.setattr(fallback, "_free_caches", lambda: happened.append("cache emptied"))
+    return happened
+
+
+def test_compiled_networks_give_up_their_graphs_before_anything_is_made_smaller(told):
+    with PretendedDevice("cuda:1") as cuda:
+        pipe = Graphed(7 * 100 * 160, cuda, Execution(compiled=True))
+        upscaler = FallbackUpscaler(pipe)
+        upscaler(FRAMES)
+        assert settings(pipe.calls) == [("graphs", None), (None, None), (6, None)]
+        assert told == ["cache emptied", "graphs freed", "cache emptied", "cache emptied"]
+        assert upscaler.reduction == Reduction(window=6, uncompiled=True)
+        assert len(upscaler.warnings) == 2
+        assert upscaler.warnings[0].endswith("all frames together; going on with all frames together, uncompiled")
+        upscaler(FRAMES)  # the pipeline asks for compiled networks at every call
+        assert settings(pipe.calls)[3:] == [(6, None)]
+
+
+def test_a_job_that_went_on_uncompiled_is_not_compiled_again(told):
+    with PretendedDevice("cuda:1") as cuda:
+        pipe = Graphed(10**9, cuda, Execution(compiled=True))
+        FallbackUpscaler(pipe, start=Reduction(uncompiled=True))(FRAMES)
+        assert (settings(pipe.calls), told) == ([(None, None)], [])
+
+
+@pytest.mark.parametrize(("place", "compiled"), [("cuda:1", False), ("cpu", True)])
+def test_networks_without_graphs_are_left_as_they_are(told, place, compiled):
+    with PretendedDevice("cuda:1"):
+        pipe = Graphed(7 * 100 * 160, place, Execution(compiled=compiled))
+        upscaler = FallbackUpscaler(pipe)
+        upscaler(FRAMES)
+        assert settings(pipe.calls) == [(None, None), (6, None)]
+        assert (upscaler.reduction, told) == (Reduction(window=6), ["cache emptied"])
+        assert (pipe.components["unet"].compiled is not None) == compiled

@@ -8,6 +8,9 @@ from hypothesis import strategies as st
 
 from dgafvsr.errors import ResourceError
 from dgafvsr.jobs.memory import (
+    CONTEXT_BYTES,
+    HOST_VALUES,
+    SHARE,
     available_bytes,
     expected_bytes,
     plan,
@@ -16,6 +19,7 @@ from dgafvsr.jobs.memory import (
 )
 from dgafvsr.jobs.memory_facts import ModelFacts, model_facts
 from tests import factories
+from tests.pretended_device import PretendedDevice
 
 FACTS = ModelFacts(
     weight_bytes=40_000_000,
@@ -93,12 +97,13 @@ def test_a_plan_fits_or_says_what_would(memory, width, height):
     assert 0 <= chosen.overlap < chosen.window
     decoding = "side by side" if chosen.side_by_side else "in turns"
     assert chosen.expected_bytes == expected_bytes(
-        width, height, FACTS, window=chosen.window, tile=chosen.tile, decoding=decoding
+        width, height, FACTS, window=chosen.window, tile=chosen.tile, decoding=decoding, stored=True
     )
 
 
 def test_less_memory_shortens_windows_before_it_cuts_tiles():
-    plans = [plan(640, 360, FACTS, int(memory * GB)) for memory in (64, 3.4, 3)]
+    shortest = int(expected_bytes(640, 360, FACTS, window=6, decoding="in turns", stored=True) / SHARE)
+    plans = [plan(640, 360, FACTS, memory) for memory in (64 * GB, shortest + 10, shortest - 10)]
     assert (plans[0].window, plans[0].tile) == (24, None)
     assert plans[1].tile is None
     assert plans[1].window < 24
@@ -112,8 +117,18 @@ def test_only_a_call_on_the_cpu_holds_all_its_frames():
 
     frame = 4 * 3 * 16 * 640 * 360
     facts_only = grows(decoding="in turns")
-    assert facts_only == 4 * (FACTS.held_values + 7) * 640 * 360
+    assert facts_only == 4 * (FACTS.held_values + HOST_VALUES) * 640 * 360
     assert grows(device="cuda") < facts_only == grows(decoding="side by side") < frame
+
+
+def test_the_encoder_of_a_film_holds_pictures_on_the_host_as_far_as_it_looks_ahead():
+    def more(window, **how):
+        sizes = [expected_bytes(640, 360, FACTS, window=window, stored=stored, **how) for stored in (False, True)]
+        return sizes[1] - sizes[0]
+
+    assert 0 < more(8) < more(24) < more(44) == more(100)
+    assert more(24) == more(24, decoding="in turns") == more(12, lockstep=2)
+    assert more(24, device="cuda") == 0
 
 
 def test_less_memory_takes_turns_before_it_shortens_windows():
@@ -161,7 +176,8 @@ def test_windows_in_lockstep_need_more_and_are_left_where_they_do_not_fit():
     assert (small.lockstep, large.lockstep) == (4, 1)
     assert plan(320, 180, FACTS, 64 * GB).lockstep == 1
     assert plan(320, 180, FACTS, 64 * GB, lockstep=3).lockstep == 3
-    tight = plan(640, 360, FACTS, 4 * GB, lockstep=3)
+    one = expected_bytes(640, 360, FACTS, window=24, decoding="side by side", stored=True)
+    tight = plan(640, 360, FACTS, int(one / SHARE) + 10, lockstep=3)
     assert (tight.lockstep, tight.window) == (1, 24)
 
 
@@ -193,10 +209,39 @@ def test_offload_of_a_pipeline_is_seen_and_its_weights_are_not_there_yet(monkeyp
     monkeypatch.setattr("dgafvsr.jobs.memory.plan", lambda *args, **options: args[3])
     asked, there = [], torch.device("cuda:1")
     standin = SimpleNamespace(components=pipe.components, config=pipe.config, device=there)
-    assert plan_pipeline(standin, 64, 48) == 64 * GB
+    assert plan_pipeline(standin, 64, 48) == 64 * GB + standing_bytes("cuda")
     assert asked == [there]
     resident = SimpleNamespace(components=factories.pipeline().components, config=pipe.config, device=there)
-    assert plan_pipeline(resident, 64, 48) == 64 * GB + model_facts(pipe).weight_bytes
+    assert plan_pipeline(resident, 64, 48) == 64 * GB + standing_bytes("cuda") + model_facts(pipe).weight_bytes
+
+
+def test_what_just_fits_a_gpu_fits_it_too_when_context_and_weights_are_there(monkeypatch):
+    """They are not free any more, so a plan that needs them must not find them missing."""
+    with PretendedDevice("cuda:1") as device:
+        pipe = factories.pipeline().to(device)
+        facts = model_facts(pipe)
+        card = int(expected_bytes(640, 360, facts, window=6, device="cuda", decoding="in turns") / SHARE) + 1
+        free = card - CONTEXT_BYTES - facts.weight_bytes
+        said = {"mem_get_info": (free, card), "memory_reserved": 0, "memory_allocated": 0}
+        for name, value in said.items():
+            monkeypatch.setattr(torch.cuda, name, lambda place, value=value: value)
+        fits = plan_pipeline(pipe, 640, 360, window=6, tile=None, lockstep=1)
+        assert (fits.window, fits.tile, fits.side_by_side) == (6, None, False)
+        monkeypatch.setattr(torch.cuda, "mem_get_info", lambda place: (free - 10, card))
+        with pytest.raises(ResourceError):
+            plan_pipeline(pipe, 640, 360, window=6, tile=None, lockstep=1)
+
+
+def test_what_tiles_keep_between_steps_counts_for_each_of_them():
+    """Pixels that tiles share are kept by both: two of 64 cover 104."""
+    plain, kept = FACTS, replace(FACTS, reused_values=10)
+
+    def more(tile):
+        sizes = [expected_bytes(104, 48, facts, window=7, tile=tile, lockstep=2) for facts in (plain, kept)]
+        return sizes[1] - sizes[0]
+
+    assert more(None) == 4 * 7 * 2 * 10 * 104 * 48
+    assert more(64) == 4 * 7 * 2 * 10 * 128 * 48
 
 
 def test_stages_of_the_packaged_decoder_follow_one_another():

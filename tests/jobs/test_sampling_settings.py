@@ -111,12 +111,12 @@ def test_the_planner_counts_what_is_kept_between_steps():
     blank = torch.zeros(1, 4, side, side)
     with torch.no_grad():
         made = pipe.guidance(blank, blank[:, :3], blank, 0)
-    plain = model_facts(pipe).held_values
+    plain = model_facts(pipe)
     residuals = sum(each.numel() for each in (*made.down, made.mid, *made.up)) / side**2
-    assert model_facts(pipe, Reuse(guidance_every=2)).held_values - plain == pytest.approx(residuals)
-    assert model_facts(pipe, Reuse(features_every=2)).held_values - plain == 2 * factories.WIDTHS[1]
+    assert model_facts(pipe, Reuse(guidance_every=2)).reused_values == pytest.approx(residuals)
+    assert model_facts(pipe, Reuse(features_every=2)).reused_values == 2 * factories.WIDTHS[1]
     for kept_nothing in (Reuse(), Reuse(guidance_every=2, guidance_between="skipped")):
-        assert model_facts(pipe, kept_nothing).held_values == plain
+        assert model_facts(pipe, kept_nothing) == plain
 
 
 def test_windows_in_lockstep_are_the_windows_of_a_job(tmp_path):

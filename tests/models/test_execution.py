@@ -142,6 +142,28 @@ def test_networks_that_were_moved_are_compiled_anew(pretended_compiler):
     assert [each for each, _ in pretended_compiler] == [unet, guidance] * 3
 
 
+@torch.no_grad()
+def test_networks_that_gave_up_their_graphs_run_as_written_there(pretended_compiler, monkeypatch):
+    unet, guidance = networks()
+    freed = []
+    monkeypatch.setattr(torch.compiler, "reset", lambda: freed.append(True))
+    compiled = Execution(compiled=True, channels_last=False, fused_upsampling=False)
+    compiled.arrange(unet, guidance)
+    assert not compiling.give_up_graphs([unet, guidance, None])  # those of a processor are none
+    assert unet.compiled is not None
+    with PretendedDevice("cuda:1") as cuda:
+        for network in (unet.to(cuda), guidance.to(cuda)):
+            compiled.arrange(network)
+        assert compiling.give_up_graphs([unet, guidance, None])
+        assert not compiling.give_up_graphs([unet, guidance, None])
+        compiled.arrange(unet, guidance)
+        assert (unet.compiled, guidance.compiled) == (None, None)
+        unet.to("cpu")
+        compiled.arrange(unet)
+        assert unet.compiled is not None  # elsewhere it is tried again
+    assert freed == [True]
+
+
 @pytest.mark.usefixtures("pretended_compiler")
 def test_networks_that_were_moved_to_where_nothing_can_be_compiled_run_as_written():
     unet, guidance = networks()

@@ -1,6 +1,8 @@
 import pytest
 import torch
 from diffusers import DDPMScheduler
+from tests import pretended_device
+from tests.pretended_device import PretendedDevice
 
 from dgafvsr.errors import ModelError
 from dgafvsr.sampling.predictions import add_noise, check_prediction_type, target, to_x0
@@ -32,3 +34,17 @@ def test_v_prediction_is_defined_at_pure_noise():
 def test_unknown_type_is_refused():
     with pytest.raises(ModelError, match="epsilon, v_prediction, sample"):
         check_prediction_type("v")
+
+
+@pytest.mark.parametrize("kind", ["epsilon", "v_prediction", "sample"])
+def test_a_number_of_the_scheduler_is_read_where_it_is(kind, monkeypatch):
+    """Moved to a GPU at each visit, it would have the program wait for what the GPU still has to do."""
+    prediction, noisy, alpha_bar = torch.randn(2, 4, 3, 5), torch.randn(2, 4, 3, 5), SCHEDULER.alphas_cumprod[700]
+    expected = to_x0(prediction, noisy, alpha_bar.expand(2), kind)
+    with PretendedDevice("cuda:1") as device:
+        there = prediction.to(device), noisy.to(device)
+        monkeypatch.setattr(pretended_device._Moved, "forward", None)
+        found = to_x0(*there, alpha_bar, kind)
+        assert found.device == device
+        monkeypatch.undo()
+        assert torch.equal(found.cpu(), expected)

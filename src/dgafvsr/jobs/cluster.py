@@ -189,14 +189,16 @@ class Cluster:
 
     def _plan(self, model: Upscaler, info: SourceInfo, settings: UpscaleSettings) -> SamplingPlan:
         """The plan of a new job, for the worker that has the least memory."""
-        if "unet" not in model.components or (settings.window is not None and settings.tile != "auto"):
+        if "unet" not in model.components:
             return plan_sampling(model, info, settings)
+        device: Literal["cpu", "cuda"] = "cuda" if self.device == "cuda" else "cpu"
+        free = min(each.memory_bytes // self._sharing(each) for each in self._facts)
         fitting = memory.plan(
             info.width,
             info.height,
-            memory_facts.model_facts(model, offload=getattr(model, "offload", None)),
-            min(each.memory_bytes // self._sharing(each) for each in self._facts),
-            device="cuda" if self.device == "cuda" else "cpu",
+            memory_facts.model_facts(model, settings.sampling.reuse, offload=getattr(model, "offload", None)),
+            free + (memory.standing_bytes(device) if device == "cuda" else 0),  # of processes most is still to come
+            device=device,
             overlap=settings.overlap,
             window=settings.window,
             tile=settings.tile,

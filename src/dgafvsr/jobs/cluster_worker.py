@@ -253,7 +253,7 @@ class Worker:
     def _sampled(self, task: WindowTask, model: Upscaler) -> WindowRecord:
         film = task.film
         sampler = WindowSampler(
-            with_fallback(model, film.plan, task.reduction),
+            with_fallback(model, film.plan, task.reduction, film.settings.sampling.reuse),
             film.settings,
             plan=film.plan,
             first_frame=film.first_frame,

@@ -1,5 +1,7 @@
 """A pipeline that gets by with less memory when there is too little: windows one by one, then shorter ones, then tiles.
 
+Before all of these compiled networks give their CUDA graphs up, which hold memory that nothing else can have.
+
 Only the inside of a call changes. Its frames, its head and its tail stay as they were asked for, so the windows of a
 shot go on fitting each other. What was found to fit is kept for the calls that follow, and each change is said in one
 line.
@@ -22,6 +24,7 @@ from torch import Tensor
 from dgafvsr.errors import ResourceError
 from dgafvsr.jobs.memory_sharing import MemorySharing
 from dgafvsr.jobs.upscaler import Upscaled
+from dgafvsr.models.compiling import give_up_graphs, hold_graphs
 from dgafvsr.models.lazy_frames import LazyFrames
 from dgafvsr.models.out_of_memory import is_out_of_memory
 from dgafvsr.sampling.seams import SeamState
@@ -48,17 +51,20 @@ class Reduction:
         tile: side of the tiles in LR pixels; None for whole frames.
         one_by_one: whether windows that could be sampled in lockstep are sampled one after the other.
         decoding_tile: side of the tiles in LR pixels in which pictures are decoded; None for whole frames.
+        uncompiled: whether networks that could be run as CUDA graphs are run as written.
     """
 
     window: int | None = None
     tile: int | None = None
     one_by_one: bool = False
     decoding_tile: int | None = None
+    uncompiled: bool = False
 
     def __str__(self) -> str:
         window = "all frames together" if self.window is None else f"windows of {self.window} frames"
         tiles = "" if self.tile is None else f" in tiles of {self.tile} pixels"
-        return window + tiles + (", one after the other" if self.one_by_one else "")
+        ways = [(self.one_by_one, "one after the other"), (self.uncompiled, "uncompiled")]
+        return ", ".join([window + tiles, *(way for taken, way in ways if taken)])
 
 
 class FallbackUpscaler:
@@ -145,6 +151,8 @@ class FallbackUpscaler:
         )
 
         def call(attempt: Reduction) -> Upscaled:
+            if attempt.uncompiled and give_up_graphs(self.components.values()):
+                _free_caches()
             inner = _inner(attempt, len(frames), tail)
             if inner and attempt.window == window:
                 inner |= {"overlap": overlap, "window_batch": 1 if attempt.one_by_one else window_batch}
@@ -153,7 +161,14 @@ class FallbackUpscaler:
 
         result = self._beside_decoding(lambda: call(asked))
         tried, failure = asked, ""
-        attempts = _attempts(asked, len(frames), max(head, tail), max(height, width), lockstep=window_batch > 1)
+        attempts = _attempts(
+            asked,
+            len(frames),
+            max(head, tail),
+            max(height, width),
+            lockstep=window_batch > 1,
+            graphs=lambda: hold_graphs(self.components.values()),
+        )
         while result is None:
             attempt = next(attempts, None)
             if attempt is None:
@@ -258,8 +273,10 @@ class FallbackResult:
     state: SeamState | None
 
 
-def _attempts(asked: Reduction, frames: int, shared: int, side: int, *, lockstep: bool = False) -> Iterator[Reduction]:
-    """What is tried, from what was asked to the least: halved windows first, then tiles.
+def _attempts(
+    asked: Reduction, frames: int, shared: int, side: int, *, lockstep: bool, graphs: Callable[[], bool]
+) -> Iterator[Reduction]:
+    """What is tried, from what was asked to the least: no graphs, no lockstep, halved windows, and then tiles.
 
     Args:
         asked: the beginning.
@@ -267,8 +284,12 @@ def _attempts(asked: Reduction, frames: int, shared: int, side: int, *, lockstep
         shared: frames that the call shares with one of its neighbours: an inner window holds more than those.
         side: the longer side of a frame in LR pixels.
         lockstep: whether windows are asked for together.
+        graphs: whether networks hold CUDA graphs, asked when the first attempt has failed: it may have made them.
     """
     yield asked
+    if graphs():
+        asked = replace(asked, uncompiled=True)
+        yield asked
     if lockstep and not asked.one_by_one:
         asked = replace(asked, one_by_one=True)
         yield asked

@@ -1,15 +1,18 @@
 """How much memory a window takes, and which window and tile fit into what there is.
 
-    peak = base + weights + frames held + max(max(FM, G_U and D_U), decoder)       in turns
-    peak = base + weights + frames held + max(FM, G_U and D_U) + decoder           side by side
+    sampler = max(FM, G_U and D_U)
+    peak = base + weights + frames held + max(sampler, decoder) + LEFT min(sampler, decoder)     in turns
+    peak = base + weights + frames held + sampler + decoder                                      side by side
 
-A job decodes the frames of a window beside the sampling of the next one where both fit; else they take turns. A call
-of the pipeline decodes at its end, and holds all its frames then.
+A job decodes the frames of a window beside the sampling of the next one where both fit; else they take turns. Either
+way its encoder looks ahead meanwhile. A call of the pipeline decodes at its end, and holds all its frames then.
 
 What networks hold follows from their configurations (memory_facts). The rest was fitted on peak resident sets of the
-packaged model on the CPU (benchmarks/memory_plan.py compares). For CUDA the same terms are used, but finished frames
-lie on the host, the context takes the place of the process, and of offloaded networks only the weights count that are
-on the device at a time; that form is untested.
+packaged model on the CPU, in a process that keeps what it frees (host_memory), as the command line does: of what the
+sampler has freed, the decoder cannot have all again (benchmarks/memory_plan.py compares). Where the system gets it back
+at once, a tenth less is held. For CUDA the same terms are used, but finished frames and encoders lie on the host, the
+context takes the place of the process, and of offloaded networks only the weights count that are on the device at a
+time; that form is untested.
 """
 
 from __future__ import annotations
@@ -27,7 +30,7 @@ from dgafvsr.errors import ResourceError
 from dgafvsr.jobs.memory_facts import ModelFacts, model_facts
 from dgafvsr.models.autoencoder import FACTOR
 from dgafvsr.sampling.reuse import Reuse
-from dgafvsr.sampling.tiles import MINIMUM_TILE
+from dgafvsr.sampling.tiles import MINIMUM_TILE, Tiling, plan_spans
 
 __all__ = [
     "MemoryPlan",
@@ -45,16 +48,24 @@ TILES = (None, 512, 384, 256, 192, 128, 96, 2 * MINIMUM_TILE)
 SHARE = 0.9
 """Of the free memory that may be planned with: allocators keep some of what they free."""
 
-PROCESS_BYTES, CONTEXT_BYTES = 960_000_000, 600_000_000
-"""Python with its libraries and thread pools on the CPU; the context and the workspaces of CUDA."""
+PROCESS_BYTES, CONTEXT_BYTES, WORKSPACE_BYTES = 1_020_000_000, 450_000_000, 150_000_000
+"""Python with its libraries and thread pools on the CPU; CUDA's context; what its libraries take when networks run."""
 FINISHING_VALUES = 5 * 3 * FACTOR**2
 """float32 values per LR pixel of a frame that is being finished and of the one before, whatever the tile."""
+STRIDE = 8
+"""LR pixels at whose multiples tiles start, in networks of four levels as in smaller ones, about."""
 DECODER_MARGIN = 20
 """LR pixels that a decoded tile reads beyond its border."""
 MOST_TOGETHER, BUSY_PIXELS = 4, 4 * 320 * 180
 """Windows in lockstep at most, and LR pixels that keep a GPU busy (an estimate: never measured on one)."""
-LAZY_VALUES = 7
-"""float32 values per LR pixel of a frame that is still to be decoded: its latent and its LR frame."""
+HOST_VALUES = 19
+"""float32 values per LR pixel of each frame on the host besides: of one that is still to be decoded its latent and its
+LR frame; of one at work what was read and what became of it on the way to the networks."""
+LEFT = 0.6
+"""Of what the smaller of sampler and decoder takes, what the heap cannot give it of what the larger one had."""
+ENCODER_VALUES, ENCODER_FRAME_VALUES, ENCODER_FRAMES = 240, 17, 44
+"""float32 values per LR pixel that x264 holds of a film four times as wide and high: always, for each frame that it has
+been given, and for how many of them. x265 and SVT-AV1 hold up to twice as much."""
 
 Decoding = Literal["at the end", "in turns", "side by side"]
 """When frames are decoded: at the end of a call, which holds them all; one at a time between a job's calls; or beside
@@ -89,6 +100,7 @@ def expected_bytes(
     lockstep: int = 1,
     device: Literal["cpu", "cuda"] = "cpu",
     decoding: Decoding = "at the end",
+    stored: bool = False,
 ) -> int:
     """Peak memory of a call for `window` frames, or of a job of such calls.
 
@@ -101,6 +113,7 @@ def expected_bytes(
         lockstep: windows sampled together.
         device: `cuda` counts the GPU's memory alone.
         decoding: when frames are decoded.
+        stored: whether an encoder makes a film of them meanwhile, as in a job.
     """
     area = width * height
     seen = area if tile is None else min(width, tile) * min(height, tile)
@@ -110,12 +123,16 @@ def expected_bytes(
     visit = facts.value_bytes * facts.network_values * seen * lockstep
     sampler = max(4 * facts.flow_values * area, visit)
     decoder = facts.decoder_value_bytes * facts.decoder_values * decoded + 4 * FINISHING_VALUES * area
+    held = 4 * window * lockstep * area * (facts.held_values + (HOST_VALUES if on_host else 0))
     if decoding == "at the end" and on_host:
-        decoder += window * 4 * 3 * FACTOR**2 * area
-    held = 4 * window * lockstep * area * (facts.held_values + (LAZY_VALUES if on_host else 0))
-    base = PROCESS_BYTES + facts.weight_bytes if on_host else CONTEXT_BYTES + facts.device_weight_bytes
-    work = sampler + decoder if decoding == "side by side" else max(sampler, decoder)
-    return int(base + held + work)
+        held += window * 4 * 3 * FACTOR**2 * area
+    if stored and on_host:
+        held += 4 * area * (ENCODER_VALUES + ENCODER_FRAME_VALUES * min(window * lockstep, ENCODER_FRAMES))
+    if facts.reused_values:
+        held += 4 * window * lockstep * facts.reused_values * _covered(width, tile) * _covered(height, tile)
+    base = standing_bytes(device) + (facts.weight_bytes if on_host else WORKSPACE_BYTES + facts.device_weight_bytes)
+    left = 1 if decoding == "side by side" else LEFT if on_host else 0
+    return int(base + held + max(sampler, decoder) + left * min(sampler, decoder))
 
 
 def plan(
@@ -181,10 +198,18 @@ def plan_pipeline(
     device: Literal["cpu", "cuda"] = "cuda" if torch.device(pipeline.device).type == "cuda" else "cpu"
     facts = model_facts(pipeline, reuse)
     there = facts.weight_bytes if device == "cpu" or facts.offload == "none" else 0  # already, and not free any more
-    memory = available_bytes(pipeline.device) + there + (PROCESS_BYTES if device == "cpu" else 0)
+    memory = available_bytes(pipeline.device) + there + standing_bytes(device)
     return plan(
         width, height, facts, memory, device=device, overlap=overlap, window=window, tile=tile, lockstep=lockstep
     )
+
+
+def standing_bytes(device: Literal["cpu", "cuda"]) -> int:
+    """What a process holds that asks how much is free: Python with its libraries, or its context on the GPU.
+
+    It counts as needed in every plan, so it has to be added to what is free.
+    """
+    return PROCESS_BYTES if device == "cpu" else CONTEXT_BYTES
 
 
 def available_bytes(device: torch.device | str) -> int:
@@ -223,6 +248,7 @@ def _candidates(
             lockstep=windows_together,
             device=device,
             decoding="side by side" if beside else "in turns",
+            stored=True,
         )
         yield MemoryPlan(
             window=frames,
@@ -232,6 +258,13 @@ def _candidates(
             side_by_side=beside,
             expected_bytes=needed,
         )
+
+
+def _covered(size: int, tile: int | None) -> int:
+    """Pixels of all tiles along an axis; those that neighbours share count for each, by the usual overlap."""
+    if tile is None:
+        return size
+    return sum(span.stop - span.start for span in plan_spans(size, Tiling(tile=tile), STRIDE))
 
 
 def _lockstep(width: int, height: int, device: Literal["cpu", "cuda"]) -> int:

@@ -20,7 +20,7 @@ from dgafvsr.sampling.reuse import Reuse
 
 __all__ = ["ModelFacts", "model_facts"]
 
-NETWORK_FACTOR = 1.95
+NETWORK_FACTOR = 2.05
 """What guided visits hold over their taps, residuals and skips: inputs and outputs of the kernels, their workspaces."""
 DETAIL_FACTOR, FINE_FACTOR, KL_FACTOR = 3.5, 2.75, 2.0
 """What decoders hold over their widest stage: the packaged one at twice the latent's resolution and then, when that is
@@ -48,7 +48,10 @@ class ModelFacts:
     flow_values: float
     """float32 values per LR pixel, of FM."""
     held_values: float
-    """float32 values per LR pixel that every frame of a window keeps: LR frame, latents, kept flows, what is reused."""
+    """float32 values per LR pixel that every frame of a window keeps: LR frame, latents, kept flows."""
+    reused_values: float = 0
+    """float32 values per LR pixel that every frame keeps of the networks from step to step; of every tile, all of its
+    pixels."""
     offload: Offload = "none"
     """Whether weights wait on the CPU."""
 
@@ -78,7 +81,8 @@ def model_facts(pipeline: Any, reuse: Reuse | None = None, *, offload: Offload |
         decoder_values=_decoder_values(vae),
         decoder_value_bytes=vae.dtype.itemsize,
         flow_values=FLOW_VALUES.get(config["flow"], FLOW_VALUES["raft_large"]) if guided else 0,
-        held_values=14 + (2 * kept if guided else 0) + _reused_values(unet, guided, reuse),
+        held_values=14 + (2 * kept if guided else 0),
+        reused_values=_reused_values(unet, guided, reuse),
     )
 
 

@@ -263,7 +263,7 @@ class _Run:
         # The frames depend on it: a job that had to do with less goes on with less.
         reduction = Reduction(**finished[-1].reduction) if finished else None
         stream = self._machinery.stream(
-            with_fallback(self._pipeline, self.plan, reduction),
+            with_fallback(self._pipeline, self.plan, reduction, settings.sampling.reuse),
             self._job,
             self._output,
             settings,

@@ -20,7 +20,7 @@ from dgafvsr.errors import DGAFVSRError
 from dgafvsr.models.offload import is_offloaded, runs_on
 from dgafvsr.models.out_of_memory import is_out_of_memory
 
-__all__ = ["Compilable", "compile_networks", "compiler_fault", "run_uncompiled"]
+__all__ = ["Compilable", "compile_networks", "compiler_fault", "give_up_graphs", "hold_graphs", "run_uncompiled"]
 
 SIZES = 32
 """Shapes that a network is compiled for at most (whole frames, tiles, batches); later ones run as written."""
@@ -88,6 +88,35 @@ def run_uncompiled(networks: Iterable[Compilable]) -> None:
     """Have the networks run as written again."""
     for network in networks:
         network.compiled = network.compiled_for = None
+
+
+def hold_graphs(networks: Iterable[object]) -> bool:
+    """Whether one of them runs as CUDA graphs, which keep the memory that they compute in between calls."""
+    return any(network.compiled is not None for network in _on_cuda(networks))
+
+
+def give_up_graphs(networks: Iterable[object]) -> bool:
+    """Have networks on a CUDA device run as written, and let go of what their graphs hold.
+
+    They are not compiled for that device again, whatever is asked for, as if that had failed. What else this process
+    has compiled is compiled anew at its next call. Call it on the thread that the networks run on, which owns the
+    graphs.
+
+    Returns:
+        Whether there were graphs.
+    """
+    given = _on_cuda(networks)
+    held = hold_graphs(given)
+    for network in given:
+        network.compiled, network.compiled_for = None, runs_on(network)
+    if held:
+        torch.compiler.reset()
+    return held
+
+
+def _on_cuda(networks: Iterable[object]) -> list[Any]:
+    given: list[Any] = [network for network in networks if isinstance(network, Compilable)]
+    return [network for network in given if runs_on(network).type == "cuda"]
 
 
 @functools.cache

@@ -59,5 +59,8 @@ def to_x0(prediction: Tensor, noisy: Tensor, alpha_bar: Tensor, kind: Prediction
 
 def _coefficients(alpha_bar: Tensor, like: Tensor) -> tuple[Tensor, Tensor]:
     """Signal and noise amplitudes sqrt(abar), sqrt(1 - abar), shaped to multiply N C h w."""
-    alpha_bar = alpha_bar.to(device=like.device, dtype=like.dtype).reshape(-1, *[1] * (like.ndim - 1))
+    if alpha_bar.ndim == 0 and alpha_bar.device.type == "cpu":  # a number: moved, it would keep a GPU's queue waiting
+        alpha_bar = alpha_bar.to(dtype=like.dtype)
+    else:
+        alpha_bar = alpha_bar.to(device=like.device, dtype=like.dtype).reshape(-1, *[1] * (like.ndim - 1))
     return alpha_bar.sqrt(), (1 - alpha_bar).sqrt()

@@ -118,6 +118,8 @@ def test_an_interrupted_batch_leaves_with_130_and_one_object(pipeline, folder, c
         (["--seed", "x"], 2, "usage", "--seed"),
         (["--container", "gif"], 2, "usage", "mkv"),
         (["--workers", "2"], 2, "usage", "--ray local"),
+        (["--threads", "0"], 2, "usage", "1 to 1024"),
+        (["--ray", "local", "--threads", "-1"], 2, "usage", "1 to 1024"),
         (["--retries", "-1"], 2, "usage", "retries"),
         (["--fps", "fast"], 2, "usage", "30000/1001"),
         (["--list", "none.txt"], 3, "input", "none.txt cannot be read"),

@@ -1,8 +1,17 @@
+import cv2
 import pytest
 import torch
 
 from dgafvsr.apps.cli import devices
-from dgafvsr.apps.cli.devices import Device, available_devices, check_flow, choose_device, choose_dtype, choose_offload
+from dgafvsr.apps.cli.devices import (
+    Device,
+    available_devices,
+    check_flow,
+    choose_device,
+    choose_dtype,
+    choose_offload,
+    use_threads,
+)
 from dgafvsr.errors import UsageError
 
 CPU = Device(name="cpu", model="processor", memory_bytes=None)
@@ -114,3 +123,21 @@ def test_offloaded_networks_are_not_compiled(monkeypatch, capsys):
     monkeypatch.setattr(devices, "compiler_fault", lambda kind: None)
     assert not devices.compiled_where_possible(CUDA_DEVICE, "model").compiled
     assert "(the weights are offloaded); going on without" in capsys.readouterr().err
+
+
+@pytest.mark.usefixtures("_threads_as_before")
+def test_networks_and_flow_use_as_many_threads_as_they_may():
+    before = torch.get_num_threads(), cv2.getNumThreads()
+    use_threads(None)
+    assert (torch.get_num_threads(), cv2.getNumThreads()) == before
+    for count in (3, 1):
+        use_threads(count)
+        assert (torch.get_num_threads(), cv2.getNumThreads()) == (count, count)
+
+
+@pytest.mark.parametrize("count", [0, -1, 10**9])
+def test_impossible_numbers_of_threads_are_refused(count):
+    before = torch.get_num_threads()
+    with pytest.raises(UsageError, match=f"number of threads.*{count}.*1 to 1024"):
+        use_threads(count)
+    assert torch.get_num_threads() == before

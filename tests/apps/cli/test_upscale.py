@@ -59,6 +59,19 @@ def test_options_reach_the_pipeline(pipeline, video, tmp_path):
     assert all(call["steps"] == 3 and call["seed"] == 7 and not call["guided"] for call in pipeline.calls)
 
 
+@pytest.mark.usefixtures("_threads_as_before")
+def test_a_job_goes_on_with_another_number_of_threads(pipeline, video, tmp_path):
+    """Frames differ by rounding at most, as they do between machines of different processors, which may go on too."""
+    words = ["upscale", str(video), str(tmp_path / "out.mkv"), "--window", "3", "--overlap", "1"]
+    pipeline.fail_at = 2
+    assert run([*words, "--threads", "1"]) == 3
+    assert torch.get_num_threads() == 1
+    pipeline.fail_at = None
+    assert run([*words, "--threads", "2"]) == 0
+    assert torch.get_num_threads() == 2
+    assert [call["first_frame"] for call in pipeline.calls] == [0, 2]
+
+
 def test_codec_and_quality_reach_the_encoder(pipeline, video, tmp_path):
     assert run(["upscale", str(video), str(tmp_path / "out.mkv"), "--codec", "hevc", "--crf", "30"]) == 0
     with av.open(str(tmp_path / "out.mkv")) as container:
@@ -103,6 +116,8 @@ def test_defaults_are_the_settings(pipeline):
         (["--steps", "0"], ["steps", "0"]),
         (["--offload", "disk"], ["disk", "none, model, sequential"]),
         (["--steps", "many"], ["--steps"]),
+        (["--threads", "0"], ["threads", "0", "1 to 1024"]),
+        (["--threads", "-2"], ["threads", "-2"]),
         (["--window", "4", "--overlap", "4"], ["overlap 4"]),
         (["--window", "many"], ["many", "auto"]),
         (["--tile", "7"], ["7", "32"]),

@@ -145,6 +145,7 @@ def batch(
     dtype: options.DtypeOption = "auto",
     compiled: options.CompileOption = False,
     offload: options.OffloadOption = "none",
+    threads: options.ThreadsOption = None,
     steps: options.StepsOption = None,
     seed: options.SeedOption = 0,
     window: options.WindowOption = "auto",
@@ -241,6 +242,7 @@ def batch(
         dtype=dtype,
         compiled=compiled,
         offload=offload,
+        threads=threads,
         ray=ray,
         workers=workers,
     )

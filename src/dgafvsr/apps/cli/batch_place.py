@@ -57,6 +57,8 @@ class PlaceChoice:
     """Whether the networks are compiled; not on a cluster."""
     offload: str
     """Such as none."""
+    threads: int | None
+    """Of the processor, on a cluster for each worker without a GPU; None for all there are."""
     ray: str | None
     """Address of a cluster, None for this process."""
     workers: int | None
@@ -82,10 +84,17 @@ class PlaceChoice:
         if self.workers is not None:
             raise UsageError("Workers belong to a cluster", got="--workers without --ray", remedy="add --ray local")
 
-        from dgafvsr.apps.cli.devices import choose_device, choose_dtype, choose_offload, compiled_where_possible
+        from dgafvsr.apps.cli.devices import (
+            choose_device,
+            choose_dtype,
+            choose_offload,
+            compiled_where_possible,
+            use_threads,
+        )
         from dgafvsr.jobs.upscale import upscale_file
         from dgafvsr.models.offload import placed
 
+        use_threads(self.threads)
         here = choose_device(self.device)
         weights, waiting = choose_dtype(self.dtype, here), choose_offload(self.offload, here)
 
@@ -108,7 +117,7 @@ class PlaceChoice:
     def _cluster(self, address: str, inputs: Sequence[Path], output: Path) -> Iterator[BatchPlace]:
         import torch
 
-        from dgafvsr.apps.cli.devices import choose_offload
+        from dgafvsr.apps.cli.devices import check_threads, choose_offload
         from dgafvsr.jobs.cluster import open_cluster
 
         if self.compiled:
@@ -118,8 +127,11 @@ class PlaceChoice:
             raise UsageError(
                 "A cluster chooses its devices itself", got=f"--device {self.device}", expected="auto, cpu or cuda"
             )
+        check_threads(self.threads)
         choose = partial(_on_worker, self.device, self.dtype)
-        with open_cluster(address, choose, workers=self.workers, device=kinds[self.device]) as cluster:
+        with open_cluster(
+            address, choose, workers=self.workers, device=kinds[self.device], cores=self.threads
+        ) as cluster:
             cluster.check_sees(inputs, output)
             waiting = choose_offload(self.offload, torch.device(cluster.device))
             yield BatchPlace(

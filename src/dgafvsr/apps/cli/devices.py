@@ -23,10 +23,12 @@ __all__ = [
     "Device",
     "available_devices",
     "check_flow",
+    "check_threads",
     "choose_device",
     "choose_dtype",
     "choose_offload",
     "compiled_where_possible",
+    "use_threads",
 ]
 
 DTYPES: Mapping[str, torch.dtype] = {
@@ -34,6 +36,10 @@ DTYPES: Mapping[str, torch.dtype] = {
     "float16": torch.float16,
     "float32": torch.float32,
 }
+
+
+MOST_THREADS = 1024
+"""More than any processor has; far more, and the system refuses to start them, which ends the process."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -143,6 +149,37 @@ def compiled_where_possible(device: torch.device, offload: Offload = "none") -> 
     if fault is not None:
         typer.echo(f"note: nothing can be compiled for {device.type} here ({fault}); going on without", err=True)
     return Execution(compiled=fault is None)
+
+
+def check_threads(count: int | None) -> None:
+    """Raise UsageError unless a process can compute with so many threads, or None is given."""
+    if count is not None and not 1 <= count <= MOST_THREADS:
+        raise UsageError(
+            "The number of threads is impossible",
+            got=count,
+            expected=f"1 to {MOST_THREADS}",
+            remedy="leave --threads out to use every core",
+        )
+
+
+def use_threads(count: int | None) -> None:
+    """Have this process compute with so many threads of the processor: torch, and OpenCV, which estimates flow.
+
+    Decoding beside the sampling has as many again; reading and encoding films have threads of their own. Flow does not
+    depend on the number, sums of the networks may by their rounding, as on the machine's number of cores.
+
+    Args:
+        count: at least 1; None leaves torch and OpenCV their own choice, one for each core.
+
+    Raises:
+        UsageError: out of its range.
+    """
+    check_threads(count)
+    if count is not None:
+        import cv2
+
+        torch.set_num_threads(count)
+        cv2.setNumThreads(count)
 
 
 def _machine_memory_bytes() -> int | None:

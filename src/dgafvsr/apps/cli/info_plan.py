@@ -144,12 +144,12 @@ def _device(request: PlanRequest) -> tuple[Any, bool]:
 
 
 def _fitting(pipe: DGAFVSRPipeline, request: PlanRequest, device: torch.device, offload: Offload) -> Any:
-    from dgafvsr.jobs.memory import available_bytes, plan, plan_pipeline
+    from dgafvsr.jobs.memory import available_bytes, plan, plan_pipeline, standing_bytes
     from dgafvsr.jobs.memory_facts import model_facts
 
     width, height = request.sides
     place: Literal["cpu", "cuda"] = "cuda" if device.type == "cuda" else "cpu"
     if request.memory_bytes is None and offload == "none":
         return plan_pipeline(pipe, width, height)
-    memory = request.memory_bytes or available_bytes(device)
+    memory = request.memory_bytes or available_bytes(device) + standing_bytes(place)
     return plan(width, height, model_facts(pipe, offload=offload), memory, device=place)

@@ -56,6 +56,7 @@ def upscale(
     dtype: options.DtypeOption = "auto",
     compiled: options.CompileOption = False,
     offload: options.OffloadOption = "none",
+    threads: options.ThreadsOption = None,
     steps: options.StepsOption = None,
     seed: options.SeedOption = 0,
     window: options.WindowOption = "auto",
@@ -110,6 +111,7 @@ def upscale(
         choose_dtype,
         choose_offload,
         compiled_where_possible,
+        use_threads,
     )
     from dgafvsr.interruption import stop_on_signals
     from dgafvsr.jobs.settings import JobSettings, UpscaleSettings
@@ -155,6 +157,7 @@ def upscale(
         job=JobSettings(folder=job, restart=restart, keep=keep_job),
     )
     check_flow(flow)
+    use_threads(threads)
     place = choose_device(device)
     weights, waiting = choose_dtype(dtype, place), choose_offload(offload, place)
 

@@ -47,6 +47,7 @@ __all__ = [
     "ShotsOption",
     "SizeOption",
     "StepsOption",
+    "ThreadsOption",
     "TileOption",
     "TileOverlapOption",
     "WidthOption",
@@ -120,6 +121,15 @@ OffloadOption = Annotated[
         rich_help_panel=MODEL,
         help="Let weights wait on the CPU: of whole networks (model) or of every layer (sequential). Less memory of "
         "the GPU, the same frames, slower.",
+    ),
+]
+ThreadsOption = Annotated[
+    int | None,
+    typer.Option(
+        metavar="N",
+        rich_help_panel=MODEL,
+        help="Processor threads that networks and flow may use, to leave some to other programs.",
+        show_default="one for each core",
     ),
 ]
 
