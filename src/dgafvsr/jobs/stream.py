@@ -216,8 +216,10 @@ class WindowStream:
                     self._meter.entered_shot(shot.start)
                     for sampled in self._sample(shot):
                         self._meter.noted(sampled.record.notes)
-                        writer.put(sampled)  # the one before is on the disk then
+                        writer.wait()  # until the one before is on the disk
                         written()
+                        return_freed_memory()  # left in sizes that storing and the next window do not ask for
+                        writer.put(sampled)
                         behind.append(sampled)
                     frames = self._stop
             except InterruptionError:
