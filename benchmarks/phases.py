@@ -21,6 +21,7 @@ from unittest.mock import patch
 import torch
 from films import Identity, write_film
 from harness import Report, clip, options_of, parser, pipeline, seconds
+from torch.profiler import profile
 
 from dgafvsr.jobs.settings import JobSettings, UpscaleSettings
 from dgafvsr.jobs.upscale import upscale_file
@@ -85,6 +86,17 @@ def run_watched(pipe: Any, frames: Any, options: Any) -> Stopwatch:
     return watch
 
 
+def operators(pipe: Any, frames: Any, options: Any, most: int = 6) -> str:
+    """The operators that take most of a call's own time, each with its share."""
+    on_gpu = str(options.device).startswith("cuda")
+    with profile() as profiler:
+        pipe(frames, num_inference_steps=options.steps)
+    found = profiler.key_averages()
+    own = {each.key: each.self_device_time_total if on_gpu else each.self_cpu_time_total for each in found}
+    largest = sorted(own, key=lambda name: -own[name])[:most]
+    return ", ".join(f"{name.removeprefix('aten::')} {own[name] / sum(own.values()):.1%}" for name in largest)
+
+
 def main(words: Sequence[str] | None = None) -> None:
     """Print a Markdown table."""
     made = parser("phases", __doc__)
@@ -112,6 +124,7 @@ def main(words: Sequence[str] | None = None) -> None:
         entries = f"{watch.entries[part] / films:.2f}" if part in watch.entries else ""
         report.add(part, f"{1e3 * taken:.1f}", entries, f"{taken / whole:.3f}")
     report.add("the whole", f"{1e3 * whole:.1f}", "", "1.000")
+    report.notes.append(f"Of the call by operator: {operators(pipe, clip(options), options)}.")
     report.finish()
 
 

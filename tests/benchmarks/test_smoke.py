@@ -17,6 +17,7 @@ RUNS = {
     "warp": (),
     "flow": ("--no-raft",),
     "step": (),
+    "backends": (),
     "sweep": ("--frames", "2"),
     "decode": ("--tile", "32"),
     "video_io": ("--frames", "5"),
