@@ -33,7 +33,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from dgafvsr import DGAFVSRPipeline
-from dgafvsr.host_memory import keep_freed_memory
+from dgafvsr.host_memory import keep_freed_memory, return_freed_memory
 from dgafvsr.models.execution import REFERENCE
 from dgafvsr.models.guidance_unet import GuidanceUNet
 from dgafvsr.models.guided_unet import GuidedUNet
@@ -131,6 +131,7 @@ def pipeline(
         pipe.ogwm = HighResolutionOGWM(convention=pipe.config.warp)
     pipe.to(options.device)
     pipe.execution.arrange(pipe.unet, pipe.guidance, pipe.vae)
+    return_freed_memory()  # as a job does before its first window
     return pipe
 
 

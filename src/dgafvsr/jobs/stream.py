@@ -210,6 +210,7 @@ class WindowStream:
                 self._meter.finished(sampled.record.frames)
             behind.clear()
 
+        return_freed_memory()  # of loading the model: weights of another precision, files
         with self._writer as writer:
             try:
                 for shot in shots:
